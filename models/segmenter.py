@@ -1,0 +1,104 @@
+"""Person segmentation: frames in, probability of "person" per pixel out.
+
+Networks: MediaPipe's selfie segmentation (Apache-2.0; MobileNetV3-like, 256x256, run by
+cv2.dnn), or DeepLabV3 with MobileNetV3 (Chen et al. 2017, Howard et al. 2019) from torchvision.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from models.fetch import SELFIE_SEGMENTATION, ModelFileError, fetch, sha256_of
+
+SELFIE_SIDE = 256
+DEEPLAB_SIDE = 320
+VOC_PERSON = 15  # class index of "person" in the Pascal VOC labels
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Segmenter(Protocol):
+    """Anything that finds people in frames."""
+
+    identity: str  # name and checksum of the weights, kept in the settings of what it makes
+
+    def probability(self, image: np.ndarray) -> np.ndarray:
+        """[H, W, 3] uint8 BGR -> [H, W] float32 in [0, 1]."""
+
+
+class SelfieSegmenter:
+    """MediaPipe selfie segmentation through cv2.dnn. One instance serves one thread."""
+
+    def __init__(self, model_path: Path | None = None):
+        path = Path(model_path) if model_path else fetch(SELFIE_SEGMENTATION)
+        try:
+            self._net = cv2.dnn.readNetFromTFLite(np.frombuffer(path.read_bytes(), np.uint8))
+        except (cv2.error, OSError) as error:
+            raise ModelFileError(f"{path}: not a usable TFLite model ({error})") from error
+        self.identity = f"selfie {sha256_of(path)[:16]}"
+
+    def probability(self, image: np.ndarray) -> np.ndarray:
+        """[H, W, 3] uint8 BGR -> [H, W] float32 in [0, 1]."""
+        blob = cv2.dnn.blobFromImage(image, 1 / 255, (SELFIE_SIDE, SELFIE_SIDE), swapRB=True)
+        self._net.setInput(blob)
+        small = self._net.forward().reshape(SELFIE_SIDE, SELFIE_SIDE)
+        size = (image.shape[1], image.shape[0])
+        return np.clip(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), 0, 1)
+
+
+class DeepLabSegmenter:
+    """torchvision's DeepLabV3-MobileNetV3, for those with its weights or a connection."""
+
+    def __init__(self, model_path: Path | None = None, device: str = "cpu"):
+        import torch
+
+        from models.torchvision_compat import torchvision
+        segmentation = torchvision.models.segmentation
+        weights = segmentation.DeepLabV3_MobileNet_V3_Large_Weights.DEFAULT
+        try:
+            state = (torch.load(model_path, map_location="cpu", weights_only=True) if model_path
+                     else weights.get_state_dict(progress=False, check_hash=True))
+            net = segmentation.deeplabv3_mobilenet_v3_large(
+                weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
+            net.load_state_dict(state)
+        except Exception as error:  # a file of any kind, or no connection
+            raise ModelFileError(f"{model_path or weights.url}: DeepLabV3 weights cannot be loaded "
+                                 f"({error}); give a file with --segmenter-model") from error
+        self._torch, self._net, self._device = torch, net.eval().to(device), device
+        self.identity = f"deeplabv3 {sha256_of(model_path)[:16] if model_path else weights}"
+
+    def probability(self, image: np.ndarray) -> np.ndarray:
+        """[H, W, 3] uint8 BGR -> [H, W] float32 in [0, 1]."""
+        torch = self._torch
+        scale = DEEPLAB_SIDE / min(image.shape[:2])
+        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        rgb = cv2.resize(image, size, interpolation=cv2.INTER_AREA)[..., ::-1] / np.float32(255)
+        rgb = ((rgb - IMAGENET_MEAN) / IMAGENET_STD).astype(np.float32)
+        batch = torch.from_numpy(rgb.transpose(2, 0, 1)[None]).to(self._device)  # HxWxC -> CxHxW
+        with torch.inference_mode():
+            scores = self._net(batch)["out"][0].softmax(0)[VOC_PERSON].cpu().numpy()
+        return cv2.resize(scores, (image.shape[1], image.shape[0]))
+
+
+def make_segmenter(name: str = "selfie", model_path: Path | None = None,
+                   device: str = "cpu") -> Segmenter:
+    """Segmenter by name, `selfie` or `deeplabv3`.
+
+    Raises ModelFileError when its model file is missing or unusable.
+    """
+    if name == "selfie":
+        return SelfieSegmenter(model_path)
+    if name == "deeplabv3":
+        return DeepLabSegmenter(model_path, device)
+    raise ValueError(f"unknown segmenter {name!r}; known: selfie, deeplabv3")
+
+
+def person_mask(probability: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """[H, W] probability -> [H, W] uint8, 255 on people; specks under 0.1 % of the image go."""
+    mask = (probability >= threshold).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    keep = stats[:, cv2.CC_STAT_AREA] >= 0.001 * mask.size
+    keep[0] = False  # label 0 is what is not person
+    return np.where(keep[labels], 255, 0).astype(np.uint8)

@@ -1,0 +1,37 @@
+"""Import torchvision beside a PyTorch build that its compiled extension was not made for.
+
+The registry's torchvision wheel is compiled against CUDA PyTorch. Beside a CPU-only
+PyTorch its extension cannot load, and `import torchvision` stops at operators that the
+extension would have registered. Only the network definitions are needed here, so it is
+enough to declare those operators. Import torchvision through this module:
+
+    from models.torchvision_compat import torchvision
+"""
+
+import torch
+
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_library = None  # keeps the declarations alive as long as the process
+
+
+def _declare_missing_operators() -> None:
+    global _library
+    _library = torch.library.Library("torchvision", "DEF")
+    for schema in _SCHEMAS:
+        _library.define(schema)
+
+
+try:
+    import torchvision
+except RuntimeError as error:
+    if "torchvision::" not in str(error):
+        raise
+    _declare_missing_operators()
+    import torchvision
+
+import torchvision.models  # noqa: E402  the part this project uses
+
+__all__ = ["torchvision"]

@@ -1,0 +1,302 @@
+"""Image pairs with exactly known optical flow, made on the fly from photographs and videos.
+
+Each pair is a little collage. A background and up to three foregrounds with soft edges
+(ellipses, blobs, head-and-shoulders shapes) are cut from random images, and each of these
+layers moves by its own smooth field. The second image is the collage at rest; the first
+shows every layer at `x + flow(x)`, an exact backward warp, so that
+`first(x) = second(x + flow(x))` wherever the point is not covered. The idea is that of
+FlyingChairs (Dosovitskiy et al. 2015); motions, sizes and damage are those of talking
+heads in re-compressed clips: mostly under 3 px, often blurred, noisy and coded at a low rate.
+
+Images are HxWx3 RGB uint8, flow is HxWx2 float32 in pixels, (x, y).
+"""
+
+import zlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png"}
+VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
+MARGIN = 32  # px of every shape drawn beyond the frame, so that it can move in
+CLEAN_SHARE = 0.25  # of the pairs stay undamaged
+
+
+@dataclass
+class ImageBank:
+    """Images in memory, short side about 256 px."""
+
+    photos: list[np.ndarray]  # each HxWx3 RGB uint8
+    portraits: list[np.ndarray]  # video frames, each HxWx3 RGB uint8
+
+    def pick(self, rng: np.random.Generator) -> np.ndarray:
+        """One image: a photograph or a video frame, evenly where there are both."""
+        from_video = bool(self.portraits) and (not self.photos or rng.random() < 0.5)
+        images = self.portraits if from_video else self.photos
+        return images[rng.integers(len(images))]
+
+
+def held_out(files: Sequence[Path], named: Collection[str] = ()) -> list[Path]:
+    """The files never trained on: those whose stem is in `named`; if none is, every tenth by a hash."""
+    by_name = [file for file in files if file.stem in named]
+    return by_name or [file for file in files if zlib.crc32(file.stem.encode()) % 10 == 0]
+
+
+def load_bank(
+    images_dir: Path | None,
+    videos_dir: Path | None,
+    *,
+    test: bool,
+    hold_out: Collection[str] = (),
+    frames_per_video: int = 48,
+    short_side: int = 256,
+) -> ImageBank:
+    """Read the training half (`test=False`) or the held-out half of two folders."""
+    photos, portraits = [], []
+    for file in _split(images_dir, PHOTO_SUFFIXES, test, hold_out):
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        if image is not None:
+            photos.append(_prepare(image, short_side))
+    for file in _split(videos_dir, VIDEO_SUFFIXES, test, hold_out):
+        portraits += [_prepare(frame, short_side) for frame in _frames(file, frames_per_video)]
+    if not photos and not portraits:
+        raise ValueError(f"no readable image or video in {images_dir} or {videos_dir} (test={test})")
+    return ImageBank(photos, portraits)
+
+
+def _split(folder: Path | None, suffixes: set[str], test: bool, named: Collection[str]) -> list[Path]:
+    if folder is None:
+        return []
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+    kept_back = set(held_out(files, named))
+    return [file for file in files if (file in kept_back) == test]
+
+
+def _frames(file: Path, count: int) -> list[np.ndarray]:
+    """`count` frames spread evenly over a video, HxWx3 BGR."""
+    capture = cv2.VideoCapture(str(file))
+    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    wanted = set(np.linspace(0, max(total - 1, 0), count).astype(int).tolist())
+    frames = []
+    for index in range(total):
+        if not capture.grab():
+            break
+        if index in wanted:
+            frames.append(capture.retrieve()[1])
+    return frames
+
+
+def _prepare(image: np.ndarray, short_side: int) -> np.ndarray:
+    """HxWx3 BGR at any size -> HxWx3 RGB with the given short side."""
+    scale = short_side / min(image.shape[:2])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.cvtColor(cv2.resize(image, None, fx=scale, fy=scale, interpolation=interpolation), cv2.COLOR_BGR2RGB)
+
+
+# ---------------------------------------------------------------- motion and shape
+
+
+def motion_size(rng: np.random.Generator, size: int) -> float:
+    """Root-mean-square motion of a layer in px: at 128 px about 0.1 to 3, now and then up to 12."""
+    if rng.random() < 0.15:
+        pixels = np.exp(rng.uniform(np.log(2), np.log(12)))
+    else:
+        pixels = np.clip(np.exp(rng.normal(np.log(0.7), 1.0)), 0.03, 12)
+    return float(pixels * size / 128)
+
+
+def smooth_motion(rng: np.random.Generator, size: int, rms: float) -> np.ndarray:
+    """A random affine motion plus a low-frequency field, SxSx2 px, of about the given rms."""
+    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    position = np.dstack(np.meshgrid(axis, axis))
+    cells = int(rng.integers(2, 9))
+    waves = cv2.resize(rng.normal(size=(cells, cells, 2)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    shares = rng.dirichlet([1.0, 0.7, 1.0])
+    affine = position @ rng.normal(size=(2, 2)).astype(np.float32)
+    steady = shares[0] * rng.normal(size=2) + shares[1] * affine
+    # a wave stronger than a fraction of its cell would fold the image over
+    wave_rms = min(shares[2] * rms, 0.12 * size / cells)
+    steady *= (1 - shares[2]) * rms / max(_rms(steady), 1e-6)
+    flow = steady + waves * (wave_rms / max(_rms(waves), 1e-6))
+    return (flow * (rms / max(_rms(flow), rms / 2, 1e-6))).astype(np.float32)
+
+
+def _rms(field: np.ndarray) -> float:
+    return float(np.sqrt(2 * np.vdot(field, field) / field.size))
+
+
+def random_shape(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Opacity of a random foreground, (S+2*MARGIN)x(S+2*MARGIN) float32 in [0, 1]."""
+    canvas = np.zeros((size + 2 * MARGIN,) * 2, np.uint8)
+    centre = rng.uniform(0.1, 0.9, 2) * size + MARGIN
+    radius = size * np.exp(rng.uniform(np.log(0.07), np.log(0.4)))
+    kind = rng.choice(3, p=[0.25, 0.25, 0.5])
+    if kind == 0:
+        _draw_blob(canvas, centre, radius * rng.uniform(0.5, 1, 2), rng.uniform(0, np.pi), np.zeros(1), np.zeros(1))
+    elif kind == 1:
+        _draw_blob(canvas, centre, [radius, radius], 0.0, rng.normal(0, 0.12, 6), rng.uniform(0, 2 * np.pi, 6))
+    else:
+        _draw_person(rng, canvas, centre, 0.8 * radius)
+    softness = np.exp(rng.uniform(np.log(0.4), np.log(4)))
+    return cv2.GaussianBlur(canvas, (0, 0), softness).astype(np.float32) / 255
+
+
+def _draw_blob(canvas, centre, radii, angle, waves, phases) -> None:
+    """A closed outline around `centre`: an ellipse whose radius swings by `waves` (harmonics 2, 3, ...)."""
+    turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    swing = 1 + sum(w * np.cos((k + 2) * turn + p) for k, (w, p) in enumerate(zip(waves, phases)))
+    x, y = radii[0] * np.cos(turn) * swing, radii[1] * np.sin(turn) * swing
+    outline = np.stack([centre[0] + x * np.cos(angle) - y * np.sin(angle), centre[1] + x * np.sin(angle) + y * np.cos(angle)], 1)
+    cv2.fillPoly(canvas, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+
+
+def _draw_person(rng: np.random.Generator, canvas: np.ndarray, centre: np.ndarray, head: float) -> None:
+    """Head and shoulders; `head` is half the head's height in px."""
+    tilt = rng.normal(0, 0.15)
+    waves, phases = rng.normal(0, 0.03, 4), rng.uniform(0, 2 * np.pi, 4)
+    _draw_blob(canvas, centre, [head * rng.uniform(0.65, 0.85), head], tilt, waves, phases)
+    chest = centre + [rng.normal(0, 0.2) * head, head * rng.uniform(2.3, 2.9)]
+    _draw_blob(canvas, chest, [head * rng.uniform(1.6, 2.3), head * rng.uniform(1.4, 1.8)], 0.0, waves, phases)
+
+
+# ---------------------------------------------------------------- layers
+
+
+@dataclass
+class Layer:
+    """One moving picture of the collage."""
+
+    texture: np.ndarray  # HxWx3 RGB uint8
+    placing: np.ndarray  # 2x3, maps a pixel of the collage to a pixel of the texture
+    flow: np.ndarray  # SxSx2 px, from the first image to the second
+    opacity: np.ndarray | None  # (S+2*MARGIN)x(S+2*MARGIN) in [0, 1]; None: covers everything
+    contrast: tuple[float, float]  # gain and offset of the grey values
+
+
+def random_layer(rng: np.random.Generator, bank: ImageBank, size: int, *, foreground: bool) -> Layer:
+    """A layer cut from a random image at a random place, zoom, turn and contrast."""
+    texture, zoom = bank.pick(rng), np.exp(rng.uniform(np.log(0.4), np.log(1.7))) * 128 / size
+    if zoom > 1.1:  # shrink first, so that sampling does not alias
+        texture = cv2.resize(texture, None, fx=1 / zoom, fy=1 / zoom, interpolation=cv2.INTER_AREA)
+        zoom = 1.0
+    angle = rng.normal(0, 0.15)
+    turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn[:, 0] *= rng.choice([-1, 1])
+    reach = np.array(texture.shape[1::-1]) / 2 - 0.5 * zoom * size
+    middle = np.array(texture.shape[1::-1]) / 2 + rng.uniform(-1, 1, 2) * np.maximum(reach, 0)
+    placing = np.column_stack([turn, middle - turn @ [size / 2, size / 2]])
+    still = rng.random() < (0.05 if foreground else 0.2)
+    flow = smooth_motion(rng, size, 0.0 if still else motion_size(rng, size))
+    gain = rng.uniform(0.05, 0.3) if rng.random() < 0.1 else rng.uniform(0.5, 1.2)
+    offset = rng.uniform(-30, 30) + 128 * (1 - gain)
+    return Layer(texture, placing, flow, random_shape(rng, size) if foreground else None, (gain, offset))
+
+
+def render(layers: Sequence[Layer], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lay the layers over each other: first and second image (SxSx3 float32, 0-255) and the flow."""
+    axis = np.arange(size, dtype=np.float32)
+    grid = np.dstack(np.meshgrid(axis, axis))
+    images, flow = [np.zeros((size, size, 3), np.float32) for _ in range(2)], np.zeros((size, size, 2), np.float32)
+    for layer in layers:
+        for index, points in enumerate((grid + layer.flow, grid)):
+            picture, opacity = _sample(layer, points)
+            images[index] += opacity[..., None] * (picture - images[index])
+            if index == 0:
+                flow = np.where(opacity[..., None] > 0.5, layer.flow, flow)
+    return images[0], images[1], flow
+
+
+def _sample(layer: Layer, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Colour (SxSx3 float32) and opacity (SxS) of a layer at `points` (SxSx2 px of the second image)."""
+    where = (points @ layer.placing[:, :2].T + layer.placing[:, 2]).astype(np.float32)
+    picture = cv2.remap(layer.texture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    picture = picture * np.float32(layer.contrast[0]) + np.float32(layer.contrast[1])
+    if layer.opacity is None:
+        return picture, np.ones(points.shape[:2], np.float32)
+    return picture, cv2.remap(layer.opacity, points + np.float32(MARGIN), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def make_pair(rng: np.random.Generator, bank: ImageBank, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+    """First and second image (SxSx3 RGB uint8), flow (SxSx2 px), and whether the images were damaged."""
+    count = int(rng.choice(4, p=[0.15, 0.4, 0.3, 0.15]))
+    layers = [random_layer(rng, bank, size, foreground=index > 0) for index in range(count + 1)]
+    *images, flow = render(layers, size)
+    first, second = (np.clip(np.round(image), 0, 255).astype(np.uint8) for image in images)
+    damaged = bool(rng.random() >= CLEAN_SHARE)
+    if damaged:
+        first, second = damage(rng, first, second)
+    return first, second, flow, damaged
+
+
+# ---------------------------------------------------------------- damage
+
+
+def damage(rng: np.random.Generator, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Blur, noise, gamma and lossy coding at another resolution, on both images alike or nearly so."""
+    size = first.shape[0]
+    pair, inner = [first, second], 2 * round(size * np.exp(rng.uniform(np.log(0.35), np.log(2.0))) / 2)
+    if rng.random() < 0.75:
+        shrinking = cv2.INTER_AREA if inner < size else cv2.INTER_LINEAR
+        pair = [cv2.resize(image, (inner, inner), interpolation=shrinking) for image in pair]
+    gamma = np.exp(rng.normal(0, 0.2)) if rng.random() < 0.5 else 1.0
+    blur = rng.uniform(0.3, 1.5) if rng.random() < 0.35 else 0.0
+    noise = rng.uniform(1, 8) if rng.random() < 0.4 else 0.0
+    drift = 0.05 if rng.random() < 0.3 else 0.0  # how much the two images differ
+    pair = [_degrade(rng, image, gamma * np.exp(rng.normal(0, drift)), blur * np.exp(rng.normal(0, 4 * drift)), noise) for image in pair]
+    coder = rng.random()
+    if coder < 0.45 and "libx264" in av.codecs_available:
+        pair = video_coded(pair, crf=int(rng.integers(20, 43)), opening=rng.random() < 0.5)
+    elif coder < 0.8:
+        pair = [jpeg_coded(image, quality) for image, quality in zip(pair, _qualities(rng))]
+    restored = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if inner > size else cv2.INTER_LINEAR) for image in pair]
+    return restored[0], restored[1]
+
+
+def _degrade(rng: np.random.Generator, image: np.ndarray, gamma: float, blur: float, noise: float) -> np.ndarray:
+    if blur > 0.2:
+        image = cv2.GaussianBlur(image, (0, 0), blur)
+    if gamma != 1.0:
+        image = cv2.LUT(image, (255 * np.linspace(0, 1, 256) ** gamma).astype(np.uint8))
+    if noise:
+        grain = rng.standard_normal(image.shape, np.float32) * np.float32(noise)
+        image = np.clip(image + grain, 0, 255).astype(np.uint8)
+    return image
+
+
+def _qualities(rng: np.random.Generator) -> tuple[int, int]:
+    quality = int(rng.integers(12, 85))
+    other = int(rng.integers(12, 85)) if rng.random() < 0.25 else quality
+    return quality, other
+
+
+def jpeg_coded(image: np.ndarray, quality: int) -> np.ndarray:
+    """An HxWx3 uint8 image as JPEG gives it back."""
+    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+
+
+def video_coded(pair: Sequence[np.ndarray], *, crf: int, opening: bool) -> list[np.ndarray]:
+    """Two RGB images (even sides) as neighbours in an H.264 clip; `opening`: the first is the clip's key frame.
+
+    A block that the coder skips stands still in the second image, whatever it truly did.
+    """
+    frames = list(pair) if opening else [pair[1], *pair]
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.height, encoder.width = pair[0].shape[:2]
+    encoder.pix_fmt, encoder.time_base, encoder.thread_count = "yuv420p", Fraction(1, 25), 1
+    encoder.options = {"crf": str(crf), "preset": "superfast", "tune": "zerolatency", "x264-params": "ref=1:log-level=none"}
+    packets = []
+    for index, image in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), format="yuv420p")
+        frame.pts = index
+        packets += encoder.encode(frame)
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.thread_count = 1
+    coded = [frame for packet in [*packets, *encoder.encode(None), None] for frame in decoder.decode(packet)]
+    return [cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420) for frame in coded[-2:]]

@@ -1,0 +1,91 @@
+"""Step 1: take some evenly spaced frames out of every source video.
+
+    python step1_source_video2some_frames.py --video-root ./source_data/ \\
+        --frame-root ./step1_source_frames/ --extract-num 10
+
+Each video, in subfolders too, gets a folder `<frame-root>/<video id>/` with
+`frame_000123.png` files (the number is the frame's 0-based index in the video) and a
+`video.json`. A video whose folder is complete is skipped, so a database grows by adding files.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from models.fetch import sha256_of
+from utils.batch import Summary, add_common_options, run_batch, run_step
+from utils.layout import (InputError, VideoFile, VideoRecord, find_videos, frame_name,
+                          fresh_folder, is_complete, write_image)
+from utils.video import VideoInfo, VideoReader, probe
+
+
+def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./step1_source_frames/"),
+         extract_num: int = 10, workers: int = 0, overwrite: bool = False) -> Summary:
+    """Sample `extract_num` frames of every video under video_root into frame_root.
+
+    Raises InputError when there is no video or an option is out of range.
+    """
+    if extract_num < 1:
+        raise InputError("--extract-num must be 1 or more")
+    work = partial(extract, frame_root=Path(frame_root), settings={"extract_num": extract_num},
+                   overwrite=overwrite)
+    return run_batch(find_videos(video_root), work, name=lambda video: video.name,
+                     label="step 1, source frames", workers=workers)
+
+
+def extract(video: VideoFile, frame_root: Path, settings: dict, overwrite: bool) -> bool:
+    """Write the sampled frames of one video; False when its folder was complete already."""
+    folder = frame_root / video.id
+    if not overwrite and is_complete(folder, video, settings):
+        return False
+    info = probe(video.path)
+    with fresh_folder(folder) as temporary:
+        frame_count, frames = write_samples(video, info, settings["extract_num"], temporary)
+        VideoRecord(file=video.name, size=video.path.stat().st_size, sha256=sha256_of(video.path),
+                    fps=info.fps, frame_count=frame_count, width=info.width, height=info.height,
+                    frames=frames, settings=settings).write(temporary)
+    return True
+
+
+def write_samples(video: VideoFile, info: VideoInfo, number: int,
+                  folder: Path) -> tuple[int, list[int]]:
+    """Write the samples; returns the video's frame count and the indices written.
+
+    A container can promise more or fewer frames than the decoder gives. The spacing is then
+    worked out again from the true count.
+    """
+    frame_count = info.frames_expected
+    while True:
+        wanted = evenly_spaced(frame_count, number)
+        reader = VideoReader(video.path, wanted=set(wanted), threads=1)
+        for frame in reader:
+            write_image(folder / frame_name(frame.index), frame.image)
+        if reader.decoded == frame_count:
+            return frame_count, wanted
+        for index in wanted:
+            (folder / frame_name(index)).unlink(missing_ok=True)
+        frame_count = reader.decoded
+
+
+def evenly_spaced(count: int, number: int) -> list[int]:
+    """Middles of `number` equal stretches of `count` frames; all frames when there are fewer.
+
+    >>> evenly_spaced(100, 4)
+    [12, 37, 62, 87]
+    """
+    number = min(number, count)
+    return [(2 * part + 1) * count // (2 * number) for part in range(number)]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Step 1: take some evenly spaced frames out of "
+                                                 "every source video.")
+    parser.add_argument("--video-root", type=Path, default=Path("./source_data/"),
+                        help="folder with the source videos, subfolders included, or one video "
+                             "(default: %(default)s)")
+    parser.add_argument("--frame-root", type=Path, default=Path("./step1_source_frames/"),
+                        help="where the frames go (default: %(default)s)")
+    parser.add_argument("--extract-num", type=int, default=10,
+                        help="frames per video (default: %(default)s)")
+    add_common_options(parser)
+    run_step(main, parser)

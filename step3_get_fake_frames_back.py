@@ -1,0 +1,132 @@
+"""Step 3: fake videos into frames, person masks, rectangles, backgrounds and foregrounds.
+
+    python step3_get_fake_frames_back.py --video-path ./fake_data/source_01_fake_00.mp4 \\
+        --frame-root ./step3_fake_frames/ --rect-root ./step3_fake_rect/ \\
+        --mask-root ./step3_fake_masks/ --back-root ./step3_fake_backs/ \\
+        --fore-root ./step3_fake_fores/
+
+`--video-path` names one video or a folder of them. Every frame is kept (or those from
+`--begin-frame` to `--end-frame`). Masks are 255 on the person; backgrounds and foregrounds have
+an alpha channel; `rectangles.json` gives, per frame number, `[x, y, w, h]` of the largest person
+region in pixels, or null.
+"""
+
+import argparse
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from models.fetch import sha256_of
+from models.segmenter import Segmenter, make_segmenter, person_mask
+from utils.batch import (Summary, add_common_options, add_segmenter_options, log, per_thread,
+                         run_batch, run_step)
+from utils.geometry import Rectangle, background_region, cut_out, largest_rectangle
+from utils.layout import (RECTANGLES_NAME, InputError, VideoFile, VideoRecord, find_videos,
+                          frame_name, fresh_folder, is_complete, write_image, write_json)
+from utils.video import Frame, VideoReader, probe
+
+WRITERS = 2  # threads that encode pictures, per video
+MAX_WAITING = 8  # pictures kept in memory until a writer is free
+
+
+def main(video_path: Path = Path("./fake_data/"), frame_root: Path = Path("./step3_fake_frames/"),
+         rect_root: Path = Path("./step3_fake_rect/"), mask_root: Path = Path("./step3_fake_masks/"),
+         back_root: Path = Path("./step3_fake_backs/"), fore_root: Path = Path("./step3_fake_fores/"),
+         begin_frame: int = 0, end_frame: int | None = None, segmenter: str = "selfie",
+         segmenter_model: Path | None = None, device: str = "auto", workers: int = 0,
+         overwrite: bool = False) -> Summary:
+    """Split every fake video at video_path into the five folders.
+
+    begin_frame, end_frame: the part to keep, inclusive; end_frame None for the last frame.
+    Raises InputError when there is no video or the frame range is empty.
+    """
+    if begin_frame < 0 or (end_frame is not None and end_frame < begin_frame):
+        raise InputError("--begin-frame must be 0 or more and --end-frame not before it")
+    segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, device))
+    settings = {"begin_frame": begin_frame, "end_frame": end_frame,
+                "segmenter": segmenters().identity}
+    roots = {"frames": Path(frame_root), "rect": Path(rect_root), "masks": Path(mask_root),
+             "backs": Path(back_root), "fores": Path(fore_root)}
+    work = partial(split, roots=roots, settings=settings, segmenters=segmenters,
+                   overwrite=overwrite)
+    return run_batch(find_videos(video_path), work, name=lambda video: video.name,
+                     label="step 3, fake frames", workers=workers)
+
+
+def split(video: VideoFile, roots: dict[str, Path], settings: dict,
+          segmenters: Callable[[], Segmenter], overwrite: bool) -> bool:
+    """Write the five folders of one fake; False when they were complete already."""
+    if not overwrite and all(is_complete(root / video.id, video, settings)
+                             for root in roots.values()):
+        return False
+    info = probe(video.path)
+    with ExitStack() as stack:
+        folders = {name: stack.enter_context(fresh_folder(root / video.id))
+                   for name, root in roots.items()}
+        rectangles, frame_count = write_frames(video, folders, settings, segmenters())
+        write_json(folders["rect"] / RECTANGLES_NAME, rectangles)
+        record = VideoRecord(file=video.name, size=video.path.stat().st_size,
+                             sha256=sha256_of(video.path), fps=info.fps, frame_count=frame_count,
+                             width=info.width, height=info.height,
+                             frames=[int(index) for index in rectangles], settings=settings)
+        for folder in folders.values():
+            record.write(folder)
+    if not any(rectangles.values()):
+        log.warning("%s: no person found in it; only its scene can be traced", video.path)
+    return True
+
+
+def write_frames(video: VideoFile, folders: dict[str, Path], settings: dict,
+                 segmenter: Segmenter) -> tuple[dict[str, Rectangle | None], int]:
+    """Write the pictures of one fake; returns its rectangles by frame number, and frame count."""
+    begin, end = settings["begin_frame"], settings["end_frame"]
+    rectangles: dict[str, Rectangle | None] = {}
+    reader = VideoReader(video.path, wanted=range(begin, (end if end is not None else 2**62) + 1),
+                         threads=1)
+    with ThreadPoolExecutor(WRITERS) as writers:
+        waiting: deque = deque()
+        for frame in reader:
+            mask = person_mask(segmenter.probability(frame.image))
+            rectangles[str(frame.index)] = largest_rectangle(mask)
+            waiting.append(writers.submit(write_pictures, frame, mask, folders))
+            while len(waiting) > MAX_WAITING:
+                waiting.popleft().result()
+        for written in waiting:
+            written.result()
+    if not rectangles:
+        raise InputError(f"{video.path}: it has {reader.decoded} frames, none from frame {begin} "
+                         "on; choose an earlier --begin-frame")
+    return rectangles, reader.decoded
+
+
+def write_pictures(frame: Frame, mask: np.ndarray, folders: dict[str, Path]) -> None:
+    """Write frame, mask, background and foreground of one frame."""
+    name = frame_name(frame.index)
+    write_image(folders["frames"] / name, frame.image)
+    write_image(folders["masks"] / name, mask)
+    write_image(folders["backs"] / name, cut_out(frame.image, background_region(mask)))
+    write_image(folders["fores"] / name, cut_out(frame.image, mask > 0))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Step 3: fake videos into frames, person masks, "
+                                                 "rectangles, backgrounds and foregrounds.")
+    parser.add_argument("--video-path", type=Path, default=Path("./fake_data/"),
+                        help="one fake video, or a folder of them (default: %(default)s)")
+    for kind, text in (("frame", "frames"), ("rect", "rectangles of the person"),
+                       ("mask", "person masks"), ("back", "backgrounds"), ("fore", "foregrounds")):
+        plural = {"rect": "rect"}.get(kind, kind + "s")
+        parser.add_argument(f"--{kind}-root", type=Path, default=Path(f"./step3_fake_{plural}/"),
+                            help=f"where the {text} go (default: %(default)s)")
+    parser.add_argument("--begin-frame", type=int, default=0,
+                        help="first frame to use, 0-based (default: %(default)s)")
+    parser.add_argument("--end-frame", type=int, default=None,
+                        help="last frame to use, inclusive (default: the last one)")
+    add_segmenter_options(parser)
+    add_common_options(parser, device=True)
+    run_step(main, parser)

@@ -1,0 +1,200 @@
+"""Reading and writing video files.
+
+Every frame has one number: its 0-based index in the order in which the decoder gives the
+frames. Files are decoded from their start, never sought, so the number is exact for
+B-frames, long GOPs, odd start times and variable frame rates alike.
+"""
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
+MAX_PIXELS = 8192 * 8192  # a header that announces more is taken for damage
+
+
+class VideoError(Exception):
+    """A video file cannot be used; the text names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What the container says of its first video stream."""
+
+    fps: float  # average frames per second
+    width: int  # as shown, rotation applied
+    height: int
+    frames_expected: int  # packets of the stream; the decoder may give fewer
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded frame."""
+
+    index: int  # 0-based, decode order
+    time_s: float  # presentation time from the start of the first frame
+    image: np.ndarray  # [H, W, 3] uint8, BGR
+
+
+def probe(path: Path) -> VideoInfo:
+    """Size, frame rate and packet count of the first video stream, with one frame decoded.
+
+    Raises VideoError when the file holds no video that can be decoded.
+    """
+    first = next(iter(VideoReader(path, wanted={0})), None)
+    if first is None:
+        raise VideoError(f"{path}: no frame can be decoded; is it a complete video file?")
+    with _open(path) as container:
+        stream = _video_stream(container, path)
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        packets = _count_packets(container, stream)
+    height, width = first.image.shape[:2]
+    return VideoInfo(float(rate), width, height, packets)
+
+
+class VideoReader:
+    """Decodes a video from its start; iterate over it to get its frames in order.
+
+    wanted: only these frame indices are converted and given.
+    max_side: frames whose longer side is larger are scaled down to it (area averaging).
+    threads: decoder threads, 0 for as many as the machine has.
+    Damaged packets are skipped. Iterating raises VideoError when the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, wanted: Container[int] | None = None, max_side: int | None = None,
+                 threads: int = 0):
+        self.path, self.wanted, self.max_side, self.threads = Path(path), wanted, max_side, threads
+        self.decoded = 0  # frames decoded so far, given or not
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.decoded = 0
+        start_time = None
+        with _open(self.path) as container:
+            stream = _video_stream(container, self.path)
+            stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = self.threads
+            for index, raw in enumerate(_decode(container, stream)):
+                self.decoded = index + 1
+                time_s = raw.time or 0.0
+                start_time = time_s if start_time is None else start_time
+                if self.wanted is None or index in self.wanted:
+                    yield Frame(index, time_s - start_time, self._convert(raw))
+
+    def _convert(self, raw: av.VideoFrame) -> np.ndarray:
+        if raw.width * raw.height > MAX_PIXELS:
+            raise VideoError(f"{self.path}: frames of {raw.width}x{raw.height} are too large")
+        return _to_bgr(raw, self.max_side)
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    path = Path(path)
+    if not path.is_file():
+        raise VideoError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise VideoError(f"{path}: the file is empty")
+    try:
+        # a "file:" address keeps names with colons or leading dashes from being read as options
+        return av.open(f"file:{path}", metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(f"{path}: not a readable video ({_reason(error)})") from error
+
+
+def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    streams = [s for s in container.streams.video if not _is_cover_picture(s)]
+    if not streams:
+        raise VideoError(f"{path}: the file has no video stream")
+    if streams[0].codec_context is None:
+        raise VideoError(f"{path}: no decoder for its video codec")
+    return streams[0]
+
+
+def _is_cover_picture(stream: av.VideoStream) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _decode(container: av.container.InputContainer,
+            stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Frames of a stream; a packet that the decoder refuses costs its own frames only."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+            frames = packet.decode()
+        except StopIteration:
+            return
+        except av.error.EOFError:
+            return
+        except av.error.InvalidDataError:
+            continue
+        except av.error.FFmpegError:
+            return  # the container ends in damage: what was decoded so far counts
+        yield from frames
+
+
+def _count_packets(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+    """Packets that carry data, up to the first damage of the container."""
+    count = 0
+    try:
+        for packet in container.demux(stream):
+            count += packet.size > 0
+    except av.error.FFmpegError:
+        pass
+    return count
+
+
+def _to_bgr(raw: av.VideoFrame, max_side: int | None) -> np.ndarray:
+    """[H, W, 3] uint8 BGR, upright, at most max_side on its longer side."""
+    image = raw.to_ndarray(format="bgr24")
+    if max_side and max(image.shape[:2]) > max_side:
+        scale = max_side / max(image.shape[:2])
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    quarter_turns = round((raw.rotation or 0) / 90) % 4  # counter-clockwise, display matrix
+    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+class VideoWriter:
+    """H.264 MP4 writer; use it as a context manager.
+
+    fps: frames per second. crf: constant rate factor of x264, 0 (lossless) to 51.
+    Frames are [H, W, 3] uint8 BGR, all of one size; odd sizes lose their last row or column.
+    """
+
+    def __init__(self, path: Path, fps: float, *, crf: float = 18, preset: str = "veryfast"):
+        self._container = av.open(f"file:{path}", "w", format="mp4",
+                                  options={"movflags": "+faststart"})
+        self._stream = None
+        self._rate = Fraction(fps).limit_denominator(10000)
+        self._options = {"crf": str(crf), "preset": preset, "threads": "1"}
+
+    def write(self, image: np.ndarray) -> None:
+        """Append one frame."""
+        height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+        if self._stream is None:
+            self._stream = self._container.add_stream("libx264", rate=self._rate,
+                                                      options=self._options)
+            self._stream.width, self._stream.height = width, height
+            self._stream.pix_fmt = "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), "bgr24")
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Write what the encoder still holds and finish the file."""
+        if self._stream is not None:
+            self._container.mux(self._stream.encode())
+        self._container.close()
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
