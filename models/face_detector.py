@@ -15,7 +15,7 @@ from models.fetch import FACE_DETECTION, ModelFileError, fetch
 
 SIDE = 128  # input side, pixels
 GRIDS = ((16, 2), (8, 6))  # cells per side, anchors per cell
-SCORE_CLIP = 100.0
+SCORE_CLIP = 80.0  # logits beyond it would overflow
 KEYPOINT_NAMES = ("right eye", "left eye", "nose tip", "mouth", "right ear", "left ear")
 
 

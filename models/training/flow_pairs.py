@@ -11,18 +11,24 @@ heads in re-compressed clips: mostly under 3 px, often blurred, noisy and coded 
 Images are HxWx3 RGB uint8, flow is HxWx2 float32 in pixels, (x, y).
 """
 
+import math
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from models.training.pair_damage import damage
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png"}
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
+SIZE_BINS = {"under 0.5 px": (0, 0.5), "0.5-2 px": (0.5, 2), "2-6 px": (2, 6), "over 6 px": (6, math.inf)}
 MARGIN = 32  # px of every shape drawn beyond the frame, so that it can move in
 CLEAN_SHARE = 0.25  # of the pairs stay undamaged
 
@@ -103,13 +109,16 @@ def _prepare(image: np.ndarray, short_side: int) -> np.ndarray:
 # ---------------------------------------------------------------- motion and shape
 
 
-def motion_size(rng: np.random.Generator, size: int) -> float:
-    """Root-mean-square motion of a layer in px: at 128 px about 0.1 to 3, now and then up to 12."""
+def motion_size(rng: np.random.Generator, size: int, boost: float = 1.0) -> float:
+    """Root-mean-square motion of a layer in px: at 128 px about 0.1 to 3, now and then up to 12.
+
+    `boost` multiplies it, up to 16 px.
+    """
     if rng.random() < 0.15:
         pixels = np.exp(rng.uniform(np.log(2), np.log(12)))
     else:
         pixels = np.clip(np.exp(rng.normal(np.log(0.7), 1.0)), 0.03, 12)
-    return float(pixels * size / 128)
+    return float(min(boost * pixels, 16) * size / 128)
 
 
 def smooth_motion(rng: np.random.Generator, size: int, rms: float) -> np.ndarray:
@@ -180,7 +189,9 @@ class Layer:
     contrast: tuple[float, float]  # gain and offset of the grey values
 
 
-def random_layer(rng: np.random.Generator, bank: ImageBank, size: int, *, foreground: bool) -> Layer:
+def random_layer(
+    rng: np.random.Generator, bank: ImageBank, size: int, *, foreground: bool, boost: float = 1.0
+) -> Layer:
     """A layer cut from a random image at a random place, zoom, turn and contrast."""
     texture, zoom = bank.pick(rng), np.exp(rng.uniform(np.log(0.4), np.log(1.7))) * 128 / size
     if zoom > 1.1:  # shrink first, so that sampling does not alias
@@ -193,7 +204,7 @@ def random_layer(rng: np.random.Generator, bank: ImageBank, size: int, *, foregr
     middle = np.array(texture.shape[1::-1]) / 2 + rng.uniform(-1, 1, 2) * np.maximum(reach, 0)
     placing = np.column_stack([turn, middle - turn @ [size / 2, size / 2]])
     still = rng.random() < (0.05 if foreground else 0.2)
-    flow = smooth_motion(rng, size, 0.0 if still else motion_size(rng, size))
+    flow = smooth_motion(rng, size, 0.0 if still else motion_size(rng, size, boost))
     gain = rng.uniform(0.05, 0.3) if rng.random() < 0.1 else rng.uniform(0.5, 1.2)
     offset = rng.uniform(-30, 30) + 128 * (1 - gain)
     return Layer(texture, placing, flow, random_shape(rng, size) if foreground else None, (gain, offset))
@@ -223,10 +234,12 @@ def _sample(layer: Layer, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return picture, cv2.remap(layer.opacity, points + np.float32(MARGIN), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def make_pair(rng: np.random.Generator, bank: ImageBank, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+def make_pair(
+    rng: np.random.Generator, bank: ImageBank, size: int, boost: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
     """First and second image (SxSx3 RGB uint8), flow (SxSx2 px), and whether the images were damaged."""
     count = int(rng.choice(4, p=[0.15, 0.4, 0.3, 0.15]))
-    layers = [random_layer(rng, bank, size, foreground=index > 0) for index in range(count + 1)]
+    layers = [random_layer(rng, bank, size, foreground=index > 0, boost=boost) for index in range(count + 1)]
     *images, flow = render(layers, size)
     first, second = (np.clip(np.round(image), 0, 255).astype(np.uint8) for image in images)
     damaged = bool(rng.random() >= CLEAN_SHARE)
@@ -235,68 +248,53 @@ def make_pair(rng: np.random.Generator, bank: ImageBank, size: int) -> tuple[np.
     return first, second, flow, damaged
 
 
-# ---------------------------------------------------------------- damage
+class PairStream(Dataset):
+    """Batch k of generated pairs: images 2xBx3xSxS uint8 (first, second), flow Bx2xSxS px, damaged B bool.
 
-
-def damage(rng: np.random.Generator, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Blur, noise, gamma and lossy coding at another resolution, on both images alike or nearly so."""
-    size = first.shape[0]
-    pair, inner = [first, second], 2 * round(size * np.exp(rng.uniform(np.log(0.35), np.log(2.0))) / 2)
-    if rng.random() < 0.75:
-        shrinking = cv2.INTER_AREA if inner < size else cv2.INTER_LINEAR
-        pair = [cv2.resize(image, (inner, inner), interpolation=shrinking) for image in pair]
-    gamma = np.exp(rng.normal(0, 0.2)) if rng.random() < 0.5 else 1.0
-    blur = rng.uniform(0.3, 1.5) if rng.random() < 0.35 else 0.0
-    noise = rng.uniform(1, 8) if rng.random() < 0.4 else 0.0
-    drift = 0.05 if rng.random() < 0.3 else 0.0  # how much the two images differ
-    pair = [_degrade(rng, image, gamma * np.exp(rng.normal(0, drift)), blur * np.exp(rng.normal(0, 4 * drift)), noise) for image in pair]
-    coder = rng.random()
-    if coder < 0.45 and "libx264" in av.codecs_available:
-        pair = video_coded(pair, crf=int(rng.integers(20, 43)), opening=rng.random() < 0.5)
-    elif coder < 0.8:
-        pair = [jpeg_coded(image, quality) for image, quality in zip(pair, _qualities(rng))]
-    restored = [cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if inner > size else cv2.INTER_LINEAR) for image in pair]
-    return restored[0], restored[1]
-
-
-def _degrade(rng: np.random.Generator, image: np.ndarray, gamma: float, blur: float, noise: float) -> np.ndarray:
-    if blur > 0.2:
-        image = cv2.GaussianBlur(image, (0, 0), blur)
-    if gamma != 1.0:
-        image = cv2.LUT(image, (255 * np.linspace(0, 1, 256) ** gamma).astype(np.uint8))
-    if noise:
-        grain = rng.standard_normal(image.shape, np.float32) * np.float32(noise)
-        image = np.clip(image + grain, 0, 255).astype(np.uint8)
-    return image
-
-
-def _qualities(rng: np.random.Generator) -> tuple[int, int]:
-    quality = int(rng.integers(12, 85))
-    other = int(rng.integers(12, 85)) if rng.random() < 0.25 else quality
-    return quality, other
-
-
-def jpeg_coded(image: np.ndarray, quality: int) -> np.ndarray:
-    """An HxWx3 uint8 image as JPEG gives it back."""
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
-
-
-def video_coded(pair: Sequence[np.ndarray], *, crf: int, opening: bool) -> list[np.ndarray]:
-    """Two RGB images (even sides) as neighbours in an H.264 clip; `opening`: the first is the clip's key frame.
-
-    A block that the coder skips stands still in the second image, whatever it truly did.
+    Over the first `easing` batches motions shrink from four times to once their size: on small
+    motions alone a network from random weights rests long at "nothing moves".
     """
-    frames = list(pair) if opening else [pair[1], *pair]
-    encoder = av.CodecContext.create("libx264", "w")
-    encoder.height, encoder.width = pair[0].shape[:2]
-    encoder.pix_fmt, encoder.time_base, encoder.thread_count = "yuv420p", Fraction(1, 25), 1
-    encoder.options = {"crf": str(crf), "preset": "superfast", "tune": "zerolatency", "x264-params": "ref=1:log-level=none"}
-    packets = []
-    for index, image in enumerate(frames):
-        frame = av.VideoFrame.from_ndarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), format="yuv420p")
-        frame.pts = index
-        packets += encoder.encode(frame)
-    decoder = av.CodecContext.create("h264", "r")
-    decoder.thread_count = 1
-    coded = [frame for packet in [*packets, *encoder.encode(None), None] for frame in decoder.decode(packet)]
-    return [cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420) for frame in coded[-2:]]
+
+    def __init__(self, bank: ImageBank, *, size: int, batch: int, seed: int, easing: int = 0) -> None:
+        self.bank, self.size, self.batch, self.seed, self.easing = bank, size, batch, seed, easing
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        boost = 1 + 3 * max(0.0, 1 - step / self.easing) if self.easing else 1.0
+        rngs = [np.random.default_rng([self.seed, step, index]) for index in range(self.batch)]
+        firsts, seconds, flows, damaged = zip(*(make_pair(rng, self.bank, self.size, boost) for rng in rngs))
+        # BxSxSxC -> BxCxSxS
+        images = torch.from_numpy(np.stack([np.stack(firsts), np.stack(seconds)])).permute(0, 1, 4, 2, 3)
+        return images, torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous(), torch.tensor(damaged)
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def score(estimates: Tensor, flow: Tensor, damaged: Tensor) -> dict[str, float]:
+    """End-point errors in px (Nx2xSxS), and how well the 12x12 motion signature is kept.
+
+    "signature" is the mean cosine between true and estimated flow after pooling to 12x12 cells
+    and scaling each vector by 1 / (|v| + 0.3 px), the form in which the tracing compares it.
+    """
+    error, motion = (estimates - flow).norm(dim=1), flow.norm(dim=1)
+    result = {"all": error.mean(), "clean": error[~damaged].mean(), "damaged": error[damaged].mean()}
+    for name, (low, high) in SIZE_BINS.items():
+        result[name] = error[(motion >= low) & (motion < high)].mean()
+    cells = [F.adaptive_avg_pool2d(field, 12) for field in (estimates, flow)]
+    result["12x12"] = (cells[0] - cells[1]).norm(dim=1).mean()
+    scaled = [(cell / (cell.norm(dim=1, keepdim=True) + 0.3)).flatten(1) for cell in cells]
+    moving = scaled[1].norm(dim=1) > 1e-3
+    result["signature"] = F.cosine_similarity(scaled[0], scaled[1])[moving].mean()
+    return {name: round(float(value), 4) for name, value in result.items()}
+
+
+def score_rivals(pairs: Sequence) -> dict[str, dict[str, float]]:
+    """OpenCV's DIS flow (Kroeger et al. 2016), medium preset, and no motion at all, on the same pairs."""
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow, damaged = (torch.cat(parts) for parts in list(zip(*pairs))[1:])
+    # BxCxSxS -> BxSxSxC
+    images = torch.cat([batch for batch, _, _ in pairs], dim=1).permute(0, 1, 3, 4, 2).numpy()
+    grey = [[cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in side] for side in images]
+    fields = np.stack([dis.calc(first, second, None) for first, second in zip(*grey)])
+    estimates = torch.from_numpy(fields).permute(0, 3, 1, 2)
+    return {"dis_medium": score(estimates, flow, damaged), "zero": score(torch.zeros_like(flow), flow, damaged)}

@@ -24,14 +24,13 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from models.torchvision_compat import torchvision
-from models.training.flow_pairs import ImageBank, load_bank, make_pair
+from models.training.flow_pairs import PairStream, load_bank, score, score_rivals
 
+EASING = 2500  # steps in which the generated motions shrink to their size
 TEST_SEED = 20_000_003  # the held-out pairs are the same for every --seed
-SIZE_BINS = {"under 0.5 px": (0, 0.5), "0.5-2 px": (0.5, 2), "2-6 px": (2, 6), "over 6 px": (6, math.inf)}
 
 
 @dataclass
@@ -52,20 +51,6 @@ class Schedule:
     def end_at(self, steps: int, now: int) -> "Schedule":
         """The same schedule, led from its rate at step `now` down to 0 at another last step."""
         return self if steps == self.steps else Schedule(steps, self.peak, now, self.lr(now))
-
-
-class PairStream(Dataset):
-    """Batch k of generated pairs: images 2xBx3xSxS uint8 (first, second), flow Bx2xSxS px, damaged B bool."""
-
-    def __init__(self, bank: ImageBank, *, size: int, batch: int, seed: int) -> None:
-        self.bank, self.size, self.batch, self.seed = bank, size, batch, seed
-
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        rngs = [np.random.default_rng([self.seed, step, index]) for index in range(self.batch)]
-        firsts, seconds, flows, damaged = zip(*(make_pair(rng, self.bank, self.size) for rng in rngs))
-        # BxSxSxC -> BxCxSxS
-        images = torch.from_numpy(np.stack([np.stack(firsts), np.stack(seconds)])).permute(0, 1, 4, 2, 3)
-        return images, torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous(), torch.tensor(damaged)
 
 
 class Float32Corr(torchvision.models.optical_flow.raft.CorrBlock):
@@ -100,43 +85,10 @@ def sequence_loss(predictions: Sequence[Tensor], flow: Tensor, decay: float = 0.
     return sum(decay ** (len(errors) - 1 - index) * error for index, error in enumerate(errors))
 
 
-# ---------------------------------------------------------------- measuring
-
-
-def score(estimates: Tensor, flow: Tensor, damaged: Tensor) -> dict[str, float]:
-    """End-point errors in px (Nx2xSxS), and how well the 12x12 motion signature is kept.
-
-    "signature" is the mean cosine between true and estimated flow after pooling to 12x12 cells
-    and scaling each vector by 1 / (|v| + 0.3 px), the form in which the tracing compares it.
-    """
-    error, motion = (estimates - flow).norm(dim=1), flow.norm(dim=1)
-    result = {"all": error.mean(), "clean": error[~damaged].mean(), "damaged": error[damaged].mean()}
-    for name, (low, high) in SIZE_BINS.items():
-        result[name] = error[(motion >= low) & (motion < high)].mean()
-    cells = [F.adaptive_avg_pool2d(field, 12) for field in (estimates, flow)]
-    result["12x12"] = (cells[0] - cells[1]).norm(dim=1).mean()
-    scaled = [(cell / (cell.norm(dim=1, keepdim=True) + 0.3)).flatten(1) for cell in cells]
-    moving = scaled[1].norm(dim=1) > 1e-3
-    result["signature"] = F.cosine_similarity(scaled[0], scaled[1])[moving].mean()
-    return {name: round(float(value), 4) for name, value in result.items()}
-
-
 def score_network(network: nn.Module, pairs: Sequence, updates: int, bf16: bool) -> dict[str, float]:
     with torch.inference_mode():
         estimates = torch.cat([estimate(network, images, updates, bf16)[-1].cpu() for images, _, _ in pairs])
     return score(estimates, *(torch.cat(parts) for parts in list(zip(*pairs))[1:]))
-
-
-def score_rivals(pairs: Sequence) -> dict[str, dict[str, float]]:
-    """OpenCV's DIS flow (Kroeger et al. 2016), medium preset, and no motion at all, on the same pairs."""
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow, damaged = (torch.cat(parts) for parts in list(zip(*pairs))[1:])
-    # BxCxSxS -> BxSxSxC
-    images = torch.cat([batch for batch, _, _ in pairs], dim=1).permute(0, 1, 3, 4, 2).numpy()
-    grey = [[cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in side] for side in images]
-    fields = np.stack([dis.calc(first, second, None) for first, second in zip(*grey)])
-    estimates = torch.from_numpy(fields).permute(0, 3, 1, 2)
-    return {"dis_medium": score(estimates, flow, damaged), "zero": score(torch.zeros_like(flow), flow, damaged)}
 
 
 # ---------------------------------------------------------------- the run
@@ -302,7 +254,7 @@ def main(
     }
     log(out, start=trainer.step, **card)
     ahead = {"num_workers": workers, "prefetch_factor": 8 if workers else None, "worker_init_fn": _quiet_worker if workers else None}
-    batches = DataLoader(PairStream(banks[0], size=size, batch=batch, seed=seed), batch_size=None, sampler=range(trainer.step, trainer.schedule.steps), **ahead)
+    batches = DataLoader(PairStream(banks[0], size=size, batch=batch, seed=seed, easing=EASING), batch_size=None, sampler=range(trainer.step, trainer.schedule.steps), **ahead)
     run(trainer, batches, pairs, card, out, eval_every=eval_every, save_minutes=save_minutes)
     return out / "raft_portrait.pt"
 

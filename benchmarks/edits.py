@@ -1,0 +1,276 @@
+"""What happens to a fake before and after it is published: one tier of edits each.
+
+An edit has two sides: which source frames the fake shows, in what order (choose_frames), and
+what is done to the pictures (edit_pictures). All choices come from the generator given, so that
+one seed gives one fake.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from models.segmenter import Segmenter
+
+# tier -> constant rate factor of x264 (23 is its usual quality, 40 is coarse)
+TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, "lipsync": 23,
+         "newback": 26, "tiny": 42, "extreme": 28, "reversed": 28, "dropped": 28, "pip": 28,
+         "crop40": 28, "several": 34, "short": 28, "stitched": 28}
+RATES = (0.8, 0.9, 1.1, 1.2, 1.25)  # source frames per fake frame
+EXTREME_RATES = (0.5, 0.6, 0.7, 1.5, 1.75, 2.0)
+DROP_SHARE = 0.08
+CAPTIONS = ("BREAKING NEWS", "You will not believe this", "LIVE", "Part 2 in the comments",
+            "He really said it", "Sound on", "EXCLUSIVE interview", "follow for more")
+
+Frames = list[np.ndarray]  # [H, W, 3] uint8 BGR each, all of one size
+
+
+@dataclass(frozen=True)
+class Material:
+    """What edits need beside the frames."""
+
+    keypoints: np.ndarray | None  # [N, 6, 2] float32 pixels: the face in every frame
+    backdrop: Frames  # pictures of another place: a clip's frames, or one photograph
+    segmenter: Segmenter | None = None
+
+
+@dataclass(frozen=True)
+class Edited:
+    """Frames after an edit, and what the truth table says of it."""
+
+    frames: Frames = field(repr=False)
+    flip: bool = False
+    crop: float = 0.0  # share of the area that was cut away
+
+
+def choose_frames(tier: str, count: int, length: int,
+                  rng: np.random.Generator) -> tuple[list[np.ndarray], float]:
+    """Source frames of a fake: ([frame indices of a stretch], source frames per fake frame).
+
+    count: frames of the source. length: source frames to cover ("extreme": fake frames to
+    make). One stretch, but two of "stitched". A reversed fake has the rate -1.
+    """
+    rate = _choose_rate(tier, rng)
+    if tier == "short":
+        length = int(rng.integers(10, 16))
+    if tier == "extreme":
+        length = round(length * rate)
+    if tier == "stitched":
+        return _two_stretches(count, length, rng), 1.0
+    length = min(length, count)
+    start = int(rng.integers(0, count - length + 1))
+    frames = start + np.floor(np.arange(max(1, round(length / abs(rate)))) * abs(rate) + 0.5)
+    frames = frames[frames < start + length].astype(int)
+    if tier == "dropped":
+        return _drop_some(frames, rng)
+    return [frames[::-1] if rate < 0 else frames], rate
+
+
+def _choose_rate(tier: str, rng: np.random.Generator) -> float:
+    if tier == "extreme":
+        return float(rng.choice(EXTREME_RATES))
+    if tier in ("temporal", "several"):
+        return float(rng.choice(RATES))
+    return -1.0 if tier == "reversed" else 1.0
+
+
+def _drop_some(frames: np.ndarray, rng: np.random.Generator) -> tuple[list[np.ndarray], float]:
+    """Frames without a random few, never the first or last, and their mean rate."""
+    count = min(max(1, round(DROP_SHARE * len(frames))), max(0, len(frames) - 2))
+    gone = 1 + rng.permutation(max(0, len(frames) - 2))[:count]
+    kept = np.delete(frames, gone)
+    return [kept], round(float(kept[-1] - kept[0]) / max(1, len(kept) - 1), 4)
+
+
+def _two_stretches(count: int, length: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Two separate stretches of one source, in either order, `length` frames together."""
+    half = max(1, min(length // 2, (count - 1) // 2))
+    first = int(rng.integers(0, count - 2 * half))
+    second = int(rng.integers(first + half + 1, count - half + 1))
+    stretches = [np.arange(start, start + half) for start in (first, second)]
+    return stretches if rng.random() < 0.5 else stretches[::-1]
+
+
+def edit_pictures(tier: str, frames: Frames, material: Material,
+                  rng: np.random.Generator) -> Edited:
+    """Frames after the edit of a tier; tiers that only change time or quality leave them."""
+    return _EDITS[tier](frames, material, rng) if tier in _EDITS else Edited(frames)
+
+
+def crop(frames: Frames, keypoints: np.ndarray | None, share: float,
+         rng: np.random.Generator) -> Frames:
+    """Cut a share of the area away, at a random place that keeps the face where it can."""
+    height, width = frames[0].shape[:2]
+    across = min(1.0, np.sqrt(1 - share) * np.exp(rng.uniform(-0.06, 0.06)))
+    size = np.array([width * across, height * min(1.0, (1 - share) / across)]).round()
+    room = np.array([width, height]) - size
+    low, high = np.zeros(2), room
+    if keypoints is not None:
+        face_low, face_high = keypoints.min(axis=(0, 1)), keypoints.max(axis=(0, 1))
+        low = np.clip(face_high - size, 0, room)
+        high = np.maximum(np.clip(face_low, 0, room), low)
+    left, top = (low + rng.random(2) * (high - low)).astype(int)
+    across, down = size.astype(int)
+    return [frame[top:top + down, left:left + across] for frame in frames]
+
+
+def resize(frames: Frames, width: int, height: int) -> Frames:
+    """Frames of another size, in pixels."""
+    method = cv2.INTER_AREA if width < frames[0].shape[1] else cv2.INTER_LINEAR
+    return [cv2.resize(frame, (width, height), interpolation=method) for frame in frames]
+
+
+def scale(frames: Frames, factor: float) -> Frames:
+    """Frames enlarged or shrunk, their sides even."""
+    height, width = frames[0].shape[:2]
+    return resize(frames, 2 * max(8, round(width * factor / 2)),
+                  2 * max(8, round(height * factor / 2)))
+
+
+def mirror(frames: Frames) -> Frames:
+    """Left and right exchanged."""
+    return [cv2.flip(frame, 1) for frame in frames]
+
+
+def rotate(frames: Frames, degrees: float) -> Frames:
+    """Turned about the centre and enlarged so that no empty corner shows."""
+    height, width = frames[0].shape[:2]
+    sine, cosine = abs(np.sin(np.radians(degrees))), np.cos(np.radians(degrees))
+    zoom = cosine + sine * max(width / height, height / width)
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, zoom)
+    return [cv2.warpAffine(frame, turn, (width, height)) for frame in frames]
+
+
+def border(frames: Frames, rng: np.random.Generator) -> Frames:
+    """Bars of one colour: above and below, left and right, or all around."""
+    height, width = frames[0].shape[:2]
+    bar = rng.uniform(0.05, 0.16) * np.array(rng.permuted([[1, 0], [0, 1], [1, 1]])[0])
+    down, across = (bar * (height, width)).astype(int).tolist()
+    colour = rng.integers(0, 256, 3).tolist() if rng.random() < 0.4 else [0, 0, 0]
+    return [cv2.copyMakeBorder(frame, down, down, across, across, cv2.BORDER_CONSTANT,
+                               value=colour) for frame in frames]
+
+
+def caption(frames: Frames, rng: np.random.Generator) -> Frames:
+    """A bar with a line of text, at the bottom or the top, half transparent at times."""
+    height, width = frames[0].shape[:2]
+    tall = max(12, round(height * rng.uniform(0.1, 0.16)))
+    top = 0 if rng.random() < 0.25 else height - tall
+    colour = rng.integers(0, 256, 3)
+    ink = (0, 0, 0) if colour.mean() > 128 else (255, 255, 255)
+    bar = np.full((tall, width, 3), colour, np.uint8)
+    text = str(rng.choice(CAPTIONS))
+    (wide, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, 1.0, 1)
+    size = min(tall / 40, 0.9 * width / wide)
+    cv2.putText(bar, text, (round(0.05 * width), round(0.7 * tall)), cv2.FONT_HERSHEY_DUPLEX,
+                size, ink, 1, cv2.LINE_AA)
+    opacity = float(rng.choice([0.65, 0.85, 1.0]))
+    return [_paste(frame, bar, 0, top, opacity) for frame in frames]
+
+
+def logo(frames: Frames, rng: np.random.Generator) -> Frames:
+    """A disc with letters in an upper corner."""
+    height, width = frames[0].shape[:2]
+    side = max(12, round(min(height, width) * rng.uniform(0.1, 0.15)))
+    badge = np.full((side, side, 3), rng.integers(0, 256, 3), np.uint8)
+    cv2.circle(badge, (side // 2, side // 2), side // 2 - 1, rng.integers(0, 256, 3).tolist(), -1)
+    letters = "".join(rng.choice(list("ABCDEKNRTVX"), 2))
+    cv2.putText(badge, letters, (round(0.18 * side), round(0.65 * side)),
+                cv2.FONT_HERSHEY_DUPLEX, side / 45, (255, 255, 255), 1, cv2.LINE_AA)
+    left = side // 3 if rng.random() < 0.5 else width - side - side // 3
+    return [_paste(frame, badge, left, side // 3, 1.0) for frame in frames]
+
+
+def _paste(frame: np.ndarray, picture: np.ndarray, left: int, top: int,
+           opacity: float = 1.0) -> np.ndarray:
+    """A copy of the frame with a picture on it."""
+    result = frame.copy()
+    part = result[top:top + picture.shape[0], left:left + picture.shape[1]]
+    picture = picture[:part.shape[0], :part.shape[1]]
+    part[:] = cv2.addWeighted(picture, opacity, part, 1 - opacity, 0)
+    return result
+
+
+def replace_background(frames: Frames, backdrop: Frames, segmenter: Segmenter) -> Frames:
+    """The person of every frame before another place."""
+    height, width = frames[0].shape[:2]
+    places = cover(backdrop, width, height)
+    result = []
+    for index, frame in enumerate(frames):
+        alpha = np.clip(segmenter.probability(frame) * 2 - 0.5, 0, 1)[..., None]
+        place = places[min(index, len(places) - 1)]
+        result.append((place + alpha * (frame.astype(np.float32) - place)).astype(np.uint8))
+    return result
+
+
+def cover(frames: Frames, width: int, height: int) -> Frames:
+    """Frames scaled to fill a size, what sticks out cut off evenly."""
+    factor = max(width / frames[0].shape[1], height / frames[0].shape[0])
+    wide = max(width, round(frames[0].shape[1] * factor))
+    tall = max(height, round(frames[0].shape[0] * factor))
+    left, top = (wide - width) // 2, (tall - height) // 2
+    return [frame[top:top + height, left:left + width] for frame in resize(frames, wide, tall)]
+
+
+def picture_in_picture(frames: Frames, backdrop: Frames, rng: np.random.Generator) -> Frames:
+    """The frames as a small window on another video or picture."""
+    height, width = frames[0].shape[:2]
+    share = rng.uniform(0.45, 0.65)
+    window = resize(frames, round(width * share), round(height * share))
+    frame_width = int(rng.integers(0, 2)) * max(1, round(0.006 * width))
+    places = cover(backdrop, width, height)
+    room = np.array([width, height]) - (window[0].shape[1], window[0].shape[0])
+    left, top = (rng.uniform(0.04, 0.96, 2) * room).astype(int).tolist()
+    result = []
+    for index, picture in enumerate(window):
+        canvas = _paste(places[min(index, len(places) - 1)], picture, left, top)
+        if frame_width:
+            cv2.rectangle(canvas, (left, top), (left + picture.shape[1], top + picture.shape[0]),
+                          (255, 255, 255), frame_width)
+        result.append(canvas)
+    return result
+
+
+def _geometry(frames: Frames, material: Material, rng: np.random.Generator) -> Edited:
+    share, flip = round(float(rng.uniform(0.10, 0.26)), 2), bool(rng.random() < 0.5)
+    size = frames[0].shape[1::-1]
+    frames = crop(frames, material.keypoints, share, rng)
+    frames = rotate(frames, rng.uniform(-3, 3)) if rng.random() < 0.6 else frames
+    frames = resize(frames, *size) if rng.random() < 0.5 else frames
+    frames = mirror(frames) if flip else frames
+    return Edited(border(frames, rng) if rng.random() < 0.3 else frames, flip, share)
+
+
+def _crop40(frames: Frames, material: Material, rng: np.random.Generator) -> Edited:
+    flip = bool(rng.random() < 0.5)
+    frames = crop(frames, material.keypoints, 0.4, rng)
+    return Edited(mirror(frames) if flip else frames, flip, 0.4)
+
+
+def _several(frames: Frames, material: Material, rng: np.random.Generator) -> Edited:
+    share, flip = round(float(rng.uniform(0.10, 0.25)), 2), bool(rng.random() < 0.5)
+    frames = crop(frames, material.keypoints, share, rng)
+    frames = mirror(frames) if flip else frames
+    frames = scale(frames, rng.uniform(0.6, 1.0))
+    frames = caption(frames, rng) if rng.random() < 0.7 else logo(frames, rng)
+    return Edited(border(frames, rng) if rng.random() < 0.3 else frames, flip, share)
+
+
+def _tiny(frames: Frames, material: Material, rng: np.random.Generator) -> Edited:
+    return Edited(scale(frames, 160 / frames[0].shape[0]))
+
+
+# The mouth's re-animation is done by make_fakes, in place of the face swap.
+_EDITS: dict[str, Callable[[Frames, Material, np.random.Generator], Edited]] = {
+    "c40": lambda frames, material, rng: Edited(scale(frames, 0.5)),
+    "geometry": _geometry,
+    "overlay": lambda frames, material, rng: Edited(logo(caption(frames, rng), rng)),
+    "newback": lambda frames, material, rng: Edited(
+        replace_background(frames, material.backdrop, material.segmenter)),
+    "tiny": _tiny,
+    "pip": lambda frames, material, rng: Edited(
+        picture_in_picture(frames, material.backdrop, rng)),
+    "crop40": _crop40,
+    "several": _several,
+}

@@ -1,0 +1,116 @@
+"""Optical flow behind one small interface: two stacks of frames in, displacements out.
+
+`raft`: RAFT (Teed and Deng 2020), torchvision's small variant. `dis`: Dense Inverse Search
+(Kroeger et al. 2016), OpenCV's, which needs no training.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from models.fetch import ModelFileError, sha256_of
+
+RAFT_UPDATES = 5
+RAFT_BATCH = 16
+RAFT_MULTIPLE = 8  # RAFT wants sides that are a multiple of this
+RAFT_SMALLEST = 128  # and no smaller than this
+
+
+class FlowEstimator(Protocol):
+    """Anything that estimates optical flow."""
+
+    identity: str  # name and checksum of the weights, kept in the settings of what it makes
+
+    def flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Displacement of every pixel of `first` to where it is in `second`.
+
+        first, second: [N, H, W, 3] uint8 BGR. Returns [N, H, W, 2] float32, (dx, dy) in pixels.
+        """
+
+
+class DisFlow:
+    """OpenCV's Dense Inverse Search, medium preset. One instance serves one thread."""
+
+    def __init__(self):
+        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.identity = f"dis medium, OpenCV {cv2.__version__}"
+
+    def flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """[N, H, W, 3] uint8 BGR, twice -> [N, H, W, 2] float32 pixels."""
+        flows = np.empty((*first.shape[:3], 2), np.float32)
+        for pair, (a, b) in enumerate(zip(first, second)):
+            flows[pair] = self._dis.calc(cv2.cvtColor(a, cv2.COLOR_BGR2GRAY),
+                                         cv2.cvtColor(b, cv2.COLOR_BGR2GRAY), None)
+        return flows
+
+
+class RaftFlow:
+    """torchvision's raft_small.
+
+    weights: a file with a state dict, or "torchvision" for the weights that torchvision
+    publishes (needs a connection once). Raises ModelFileError when they cannot be loaded.
+    """
+
+    def __init__(self, weights: Path | str, device: str = "cpu", updates: int = RAFT_UPDATES):
+        import torch
+
+        from models.torchvision_compat import torchvision
+        raft = torchvision.models.optical_flow
+        published = raft.Raft_Small_Weights.DEFAULT
+        try:
+            state = (published.get_state_dict(progress=False, check_hash=True)
+                     if str(weights) == "torchvision"
+                     else torch.load(weights, map_location="cpu", weights_only=True))
+            net = raft.raft_small(weights=None)
+            net.load_state_dict({name: value.float() if value.is_floating_point() else value
+                                 for name, value in state.items()})
+        except Exception as error:  # a file of any kind, or no connection
+            raise ModelFileError(f"{weights}: RAFT weights cannot be loaded ({error}); give a "
+                                 "raft_small state dict with --raft-weights") from error
+        self._torch, self._device, self._updates = torch, torch.device(device), updates
+        self._net = net.eval().to(self._device, memory_format=torch.channels_last)
+        content = "torchvision" if str(weights) == "torchvision" else sha256_of(weights)[:16]
+        self.identity = f"raft_small {content}, {updates} updates"
+
+    def flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """[N, H, W, 3] uint8 BGR, twice -> [N, H, W, 2] float32 pixels."""
+        height, width = first.shape[1:3]
+        parts = [self._batch(first[start:start + RAFT_BATCH], second[start:start + RAFT_BATCH])
+                 for start in range(0, len(first), RAFT_BATCH)]
+        return np.concatenate([np.empty((0, height, width, 2), np.float32), *parts])
+
+    def _batch(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        torch = self._torch
+        kind = self._device.type
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16):
+            flow = self._net(self._tensor(first), self._tensor(second),
+                             num_flow_updates=self._updates)[-1]
+        flow = flow.float()[..., :first.shape[1], :first.shape[2]]  # unpad
+        return flow.permute(0, 2, 3, 1).cpu().numpy()  # CxHxW -> HxWxC
+
+    def _tensor(self, frames: np.ndarray):
+        """[N, H, W, 3] uint8 BGR -> [N, 3, H', W'] float in [-1, 1], RGB, padded by its edge."""
+        torch = self._torch
+        rgb = torch.from_numpy(np.ascontiguousarray(frames[..., ::-1])).to(self._device)
+        rgb = rgb.permute(0, 3, 1, 2).float() / 127.5 - 1  # HxWxC -> CxHxW
+        pad = [max(RAFT_SMALLEST - side, -side % RAFT_MULTIPLE) for side in rgb.shape[-2:]]
+        return torch.nn.functional.pad(rgb, (0, pad[1], 0, pad[0]), mode="replicate").contiguous(
+            memory_format=torch.channels_last)
+
+
+def make_flow(name: str, raft_weights: Path | str | None = None,
+              device: str = "cpu") -> FlowEstimator:
+    """Estimator by name, `raft` or `dis`.
+
+    Raises ModelFileError when RAFT's weights are missing or unusable.
+    """
+    if name == "dis":
+        return DisFlow()
+    if name == "raft":
+        if raft_weights is None:
+            raise ModelFileError("--flow raft needs --raft-weights: a raft_small state dict, or "
+                                 "the word torchvision for the published ones")
+        return RaftFlow(raft_weights, device)
+    raise ValueError(f"unknown flow estimator {name!r}; known: raft, dis")
