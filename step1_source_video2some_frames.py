@@ -14,8 +14,8 @@ from pathlib import Path
 
 from models.fetch import sha256_of
 from utils.batch import Summary, add_common_options, run_batch, run_step
-from utils.layout import (InputError, VideoFile, VideoRecord, find_videos, frame_name,
-                          fresh_folder, is_complete, write_image)
+from utils.layout import (InputError, VideoFile, VideoRecord, evenly_spaced, find_videos,
+                          frame_name, fresh_folder, is_complete, write_image)
 from utils.video import VideoInfo, VideoReader, probe
 
 
@@ -65,16 +65,6 @@ def write_samples(video: VideoFile, info: VideoInfo, number: int,
         for index in wanted:
             (folder / frame_name(index)).unlink(missing_ok=True)
         frame_count = reader.decoded
-
-
-def evenly_spaced(count: int, number: int) -> list[int]:
-    """Middles of `number` equal stretches of `count` frames; all frames when there are fewer.
-
-    >>> evenly_spaced(100, 4)
-    [12, 37, 62, 87]
-    """
-    number = min(number, count)
-    return [(2 * part + 1) * count // (2 * number) for part in range(number)]
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from models.segmenter import Segmenter, make_segmenter, person_mask
-from utils.batch import (Summary, add_common_options, add_segmenter_options, per_thread, run_batch,
-                         run_step)
+from utils.batch import (Summary, add_common_options, add_segmenter_options, per_thread,
+                         pick_device, run_batch, run_step)
 from utils.geometry import background_region, cut_out
 from utils.layout import (VideoRecord, frame_name, fresh_folder, read_image, video_folders,
                           write_image)
@@ -30,7 +30,7 @@ def main(frame_root: Path = Path("./step1_source_frames/"),
     Raises InputError when step 1 has not run, ModelFileError when there is no segmentation model.
     """
     folders = video_folders(frame_root, "step 1")
-    segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, device))
+    segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, pick_device(device)))
     settings = {"segmenter": segmenters().identity}
     work = partial(remove_people, frame_root=Path(frame_root), back_root=Path(back_root),
                    settings=settings, segmenters=segmenters, overwrite=overwrite)

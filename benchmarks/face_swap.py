@@ -189,7 +189,7 @@ def reanimate_mouth(frames: list[np.ndarray], keypoints: np.ndarray,
     keypoints: [N, 6, 2] pixels.
     """
     opening = np.clip(smooth_noise(len(frames), 3.0, rng), -0.4, 2.2)
-    return [_open_mouth(frame, points, float(amount))
+    return [open_mouth(frame, points, float(amount))
             for frame, points, amount in zip(frames, keypoints, opening)]
 
 
@@ -201,7 +201,7 @@ def smooth_noise(count: int, period: float, rng: np.random.Generator) -> np.ndar
     return np.convolve(noise, kernel / np.sqrt((kernel ** 2).sum()), "valid")
 
 
-def _open_mouth(frame: np.ndarray, points: np.ndarray, amount: float) -> np.ndarray:
+def open_mouth(frame: np.ndarray, points: np.ndarray, amount: float) -> np.ndarray:
     """Pull the lips apart (amount 1: by a tenth of the distance from eyes to mouth)."""
     down = points[3] - points[:2].mean(axis=0)
     length = max(float(np.linalg.norm(down)), 2.0)

@@ -93,6 +93,15 @@ def per_thread(make: Callable[[], Made]) -> Callable[[], Made]:
     return get
 
 
+def pick_device(name: str) -> str:
+    """`cpu` or `cuda` for --device auto, cpu or cuda. Raises InputError when there is no GPU."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: this PyTorch sees no CUDA device; use --device cpu")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
 def add_common_options(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
     """The options that all steps share."""
     if device:

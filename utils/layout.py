@@ -6,11 +6,14 @@ matches its input and settings is complete; any other is made again.
 """
 
 import contextlib
+import io
 import json
 import os
 import re
 import shutil
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -87,6 +90,16 @@ def frame_index(name: str) -> int:
     if not match:
         raise ValueError(f"{name!r} is not a frame file name")
     return int(match[1])
+
+
+def evenly_spaced(count: int, number: int) -> list[int]:
+    """Middles of `number` equal stretches of `count` frames; all frames when there are fewer.
+
+    >>> evenly_spaced(100, 4)
+    [12, 37, 62, 87]
+    """
+    number = min(number, count)
+    return [(2 * part + 1) * count // (2 * number) for part in range(number)]
 
 
 @dataclass(frozen=True)
@@ -202,6 +215,41 @@ def write_json(path: Path, data: object) -> None:
     """Write JSON, atomically, one form for one content."""
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
     write_bytes(path, (text + "\n").encode("utf-8", "surrogateescape"))
+
+
+def read_json(path: Path) -> dict:
+    """Content of a JSON file of ours. Raises InputError when it is missing or damaged."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable ({error}); remove it and run its step "
+                         "again") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: not what was expected; remove it and run its step again")
+    return data
+
+
+def fake_result_path(root: Path, video_id: str) -> Path:
+    """File with what steps 4 and 5 found for one fake."""
+    return Path(root) / "fakes" / f"{video_id}.json"
+
+
+def write_arrays(path: Path, settings: dict, arrays: dict[str, np.ndarray]) -> None:
+    """Write numeric arrays, and what they were made with, as .npz; the same content, same bytes."""
+    buffer = io.BytesIO()
+    text = json.dumps(settings, sort_keys=True).encode()
+    np.savez(buffer, settings=np.frombuffer(text, np.uint8), **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> tuple[dict, dict[str, np.ndarray]] | None:
+    """Settings and arrays of an .npz file; None when it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return json.loads(arrays.pop("settings").tobytes()), arrays
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

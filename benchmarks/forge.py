@@ -1,0 +1,182 @@
+"""Make one fake from one clip: read a stretch, swap the face, edit, encode, and tell the truth."""
+
+import csv
+import os
+import threading
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks import edits, face_swap
+from models.face_detector import FaceDetector
+from models.segmenter import SelfieSegmenter
+from utils.video import VideoReader, VideoWriter, probe
+
+MAX_SIDE = 640  # pixels; larger clips are scaled down
+DONOR_FRAMES = 8  # frames of a clip among which the most frontal face is taken
+_local = threading.local()
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One row of truth.csv: where a stretch of a fake came from. Frames are 0-based, inclusive.
+
+    start_frame and end_frame are the source frames of the stretch's first and last frame (of a
+    reversed fake the start is the larger); fake_start_frame and fake_end_frame are the fake's.
+    """
+
+    fake: str  # file name
+    source: str  # file name, empty when it is not in the database
+    start_frame: int
+    end_frame: int
+    tier: str  # "-absent" is added where the source is not in the database
+    speed: float  # source frames per fake frame, negative when reversed
+    flip: int  # 1: mirrored
+    crop: float  # share of the area cut away
+    crf: int
+    frames: int  # of the whole fake
+    faces: int  # frames of the stretch in which a face was detected
+    fake_start_frame: int
+    fake_end_frame: int
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A portrait clip of the root folder."""
+
+    name: str  # path under the root
+    path: Path
+    frames: int
+    fps: float
+    donor: face_swap.Donor | None
+    absent: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fake to make."""
+
+    name: str  # file name of the fake
+    clip: Clip
+    tier: str
+    length: int
+    seed: tuple[int, ...]
+
+
+def read_clip(name: str, path: Path, absent: bool = False) -> Clip:
+    """Count a clip's frames and take its most frontal face."""
+    expected = max(1, probe(path).frames_expected)
+    reader = VideoReader(path, set(range(0, expected, -(-expected // DONOR_FRAMES))), MAX_SIDE, 1)
+    best, best_score = None, 0.0
+    for frame in reader:
+        face = face_swap.find_face(detector(), frame.image, None)
+        if face is not None and face_swap.frontality(face) > best_score:
+            best, best_score = (frame.image, face), face_swap.frontality(face)
+    donor = face_swap.make_donor(*best) if best else None
+    return Clip(name, path, reader.decoded, probe(path).fps, donor, absent)
+
+
+def detector() -> FaceDetector:
+    """This thread's own face detector."""
+    if not hasattr(_local, "detector"):
+        _local.detector = FaceDetector()
+    return _local.detector
+
+
+def segmenter() -> SelfieSegmenter:
+    """This thread's own segmenter."""
+    if not hasattr(_local, "segmenter"):
+        _local.segmenter = SelfieSegmenter()
+    return _local.segmenter
+
+
+def read_stretch(clip: Clip, indices: np.ndarray) -> edits.Frames:
+    """The frames of a clip with these indices, in their order."""
+    wanted, found = set(indices.tolist()), {}
+    for frame in VideoReader(clip.path, wanted, MAX_SIDE, 1):
+        found[frame.index] = frame.image
+        if len(found) == len(wanted):
+            break
+    return [found[index] for index in indices.tolist()]
+
+
+def forge_face(frames: edits.Frames, tier: str, donor: face_swap.Donor | None,
+          rng: np.random.Generator) -> tuple[edits.Frames, np.ndarray | None, int]:
+    """Swap the face (or move the mouth): frames, keypoints [N, 6, 2] or None, faces detected."""
+    keypoints, faces = face_swap.track_face(frames, detector())
+    if keypoints is None:
+        return frames, None, 0
+    if tier == "lipsync":
+        return face_swap.reanimate_mouth(frames, keypoints, rng), keypoints, faces
+    if donor is not None:
+        frames = [face_swap.swap_face(*pair, donor) for pair in zip(frames, keypoints)]
+    return frames, keypoints, faces
+
+
+def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
+              backdrop: edits.Frames, out_file: Path) -> list[Truth]:
+    """Write one fake; its rows of truth.
+
+    second: another clip for a fake stitched from two sources, or None. backdrop: what replaces
+    the background, or lies around a picture in picture.
+    """
+    rng = np.random.default_rng(job.seed)
+    stretches, rate = edits.choose_frames(job.tier, job.clip.frames, job.length, rng)
+    clips = [job.clip] * len(stretches)
+    if second is not None and len(stretches) == 2:
+        clips[1] = second
+        start = int(rng.integers(0, max(1, second.frames - len(stretches[1]) + 1)))
+        stretches[1] = np.arange(start, min(second.frames, start + len(stretches[1])))
+    frames, keypoints, faces = [], None, []
+    for clip, indices in zip(clips, stretches):
+        part, keypoints, count = forge_face(read_stretch(clip, indices), job.tier, donor, rng)
+        frames += edits.cover(part, *frames[0].shape[1::-1]) if frames else part
+        faces.append(count)
+    material = edits.Material(keypoints, backdrop, segmenter())
+    edited = edits.edit_pictures(job.tier, frames, material, rng)
+    write_video(out_file, edited.frames, job.clip.fps, edits.TIERS[job.tier])
+    return _truth_rows(job, clips, stretches, faces, rate, edited)
+
+
+def _truth_rows(job: Job, clips: list[Clip], stretches: list[np.ndarray], faces: list[int],
+                rate: float, edited: edits.Edited) -> list[Truth]:
+    rows, first = [], 0
+    for clip, indices, count in zip(clips, stretches, faces):
+        rows.append(Truth(
+            job.name, "" if clip.absent else clip.name, int(indices[0]), int(indices[-1]),
+            job.tier + "-absent" * clip.absent, rate, int(edited.flip), edited.crop,
+            edits.TIERS[job.tier], len(edited.frames), count, first, first + len(indices) - 1))
+        first += len(indices)
+    return rows
+
+
+def write_video(path: Path, frames: edits.Frames, fps: float, crf: float) -> None:
+    """Encode frames; the file appears under its name when it is complete."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with VideoWriter(temporary, fps, crf=crf) as writer:
+        for frame in frames:
+            writer.write(frame)
+    os.replace(temporary, path)
+
+
+def write_truth(path: Path, rows: list[Truth]) -> None:
+    """Write truth.csv, atomically."""
+    names = [field.name for field in fields(Truth)]
+    lines = [names] + [[str(getattr(row, name)) for name in names] for row in rows]
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
+    os.replace(temporary, path)
+
+
+def without_person(image: np.ndarray) -> np.ndarray:
+    """The picture [H, W, 3] with its person painted over by what is around."""
+    small = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    mask = (segmenter().probability(small) > 0.2).astype(np.uint8)
+    mask = cv2.dilate(mask, np.ones((9, 9), np.uint8))
+    filled = cv2.inpaint(small, mask, 3, cv2.INPAINT_TELEA)
+    size = image.shape[1::-1]
+    alpha = cv2.GaussianBlur(cv2.resize(mask.astype(np.float32), size), (0, 0), 3)[..., None]
+    return (image + alpha * (cv2.resize(filled, size) - image.astype(np.float32))).astype(np.uint8)

@@ -1,0 +1,227 @@
+"""Step 4: which sources share a fake's scene?
+
+    python step4_scene_trace.py --fake-back-root ./step3_fake_backs/ \\
+        --source-back-root ./step2_source_backs/ --fake-frame-root ./step3_fake_frames/ \\
+        --source-frame-root ./step1_source_frames/ --scene-root ./step4_scene_trace/
+
+Every source background is embedded once into an index on disk. A fake's backgrounds are embedded
+and compared with all of it by angular distance; the best candidates are then verified by local
+features, the fake as it is and mirrored. Writes `scene_ranking.csv` and, per fake,
+`<scene-root>/fakes/<video id>.json` with scores, inliers, mirror and the estimated mapping.
+"""
+
+import argparse
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from models.face_detector import FaceDetector
+from models.scene import SceneEmbedder, angular_distance, background_share
+from utils.batch import (Summary, add_common_options, log, pick_device, per_thread, run_batch,
+                         run_step)
+from utils.geometry import background_region, largest_rectangle
+from utils.layout import (InputError, VideoRecord, evenly_spaced, fake_result_path, frame_name,
+                          read_image, read_json, video_folders, write_json)
+from utils.registration import Keypoints, Mapping, find_keypoints, register
+from utils.scene_index import SceneEntry, entry_path, indexed_ids, is_indexed
+from utils.tables import SceneCandidate, write_table
+
+FAKE_FRAMES = 5  # backgrounds of a fake that are embedded
+FAKE_KEYPOINT_FRAMES = 2
+SOURCE_KEYPOINT_FRAMES = 4
+PLAIN_KEYPOINTS = 30  # a background with fewer local features cannot be verified
+VERIFIED_INLIERS = 10  # that many do not come from strangers
+
+
+def main(fake_back_root: Path = Path("./step3_fake_backs/"),
+         source_back_root: Path = Path("./step2_source_backs/"),
+         fake_frame_root: Path = Path("./step3_fake_frames/"),
+         source_frame_root: Path = Path("./step1_source_frames/"),
+         scene_root: Path = Path("./step4_scene_trace/"), top_k: int = 20, verify: int = 50,
+         embedder_model: Path | None = None, device: str = "auto", workers: int = 0,
+         overwrite: bool = False) -> Summary:
+    """Rank the sources for every fake; `verify` candidates are matched, `top_k` are written.
+
+    Raises InputError when a step before has not run.
+    """
+    sources = video_folders(source_back_root, "step 2")
+    fakes = video_folders(fake_back_root, "step 3")
+    embedder = SceneEmbedder(embedder_model, pick_device(device))
+    faces = per_thread(FaceDetector)
+    settings = {"embedder": embedder.identity, "keypoint_frames": SOURCE_KEYPOINT_FRAMES}
+    scene_root = Path(scene_root)
+    for gone in set(indexed_ids(scene_root)) - set(sources):
+        entry_path(scene_root, gone).unlink()
+    index = partial(index_source, back_root=Path(source_back_root), overwrite=overwrite,
+                    frame_root=Path(source_frame_root), scene_root=scene_root, settings=settings,
+                    embedder=embedder, faces=faces)
+    indexed = run_batch(sources.items(), index, name=lambda item: item[1].file,
+                        label="step 4, scene index", workers=workers)
+    entries = read_index(scene_root, sources, settings)
+    query = {**settings, "top_k": top_k, "verify": verify, "index": digest(entries)}
+    trace = partial(trace_fake, entries=entries, back_root=Path(fake_back_root),
+                    frame_root=Path(fake_frame_root), scene_root=scene_root, settings=query,
+                    embedder=embedder, faces=faces, overwrite=overwrite)
+    traced = run_batch(fakes.items(), trace, name=lambda item: item[1].file,
+                       label="step 4, scene trace", workers=workers)
+    write_table(scene_root / "scene_ranking.csv", SceneCandidate, rankings(scene_root, fakes))
+    traced.failed = {**indexed.failed, **traced.failed}
+    return traced
+
+
+def index_source(item: tuple[str, VideoRecord], back_root: Path, frame_root: Path,
+                 scene_root: Path, settings: dict, embedder: SceneEmbedder,
+                 faces: Callable[[], FaceDetector], overwrite: bool) -> bool:
+    """Store one source's entry of the index; False when it is there already."""
+    video_id, record = item
+    if not overwrite and is_indexed(scene_root, video_id, record, settings):
+        return False
+    backs = [read_image(back_root / video_id / frame_name(index)) for index in record.frames]
+    chosen = [record.frames[i] for i in evenly_spaced(len(record.frames), SOURCE_KEYPOINT_FRAMES)]
+    keypoints = [frame_keypoints(frame_root / video_id / frame_name(index),
+                                 backs[record.frames.index(index)], faces()) for index in chosen]
+    rectangles = [largest_rectangle(np.where(back[..., 3] > 0, 0, 255).astype(np.uint8))
+                  for back in backs]
+    SceneEntry(video_id, record, embedder.embed(backs), rectangles, chosen,
+               [ordinary for ordinary, _ in keypoints]).write(scene_root, settings)
+    return True
+
+
+def frame_keypoints(path: Path, background: np.ndarray, detector: FaceDetector,
+                    mirrored: bool = False) -> tuple[Keypoints, Keypoints | None]:
+    """Local features of a frame as it is and, on request, of its mirror image."""
+    image, region = read_image(path), background[..., 3] > 0
+    boxes = [face.box for face in detector.detect(image)]
+    ordinary = find_keypoints(image, region, boxes)
+    if not mirrored:
+        return ordinary, None
+    boxes = [(image.shape[1] - x - width, y, width, height) for x, y, width, height in boxes]
+    return ordinary, find_keypoints(image[:, ::-1].copy(), region[:, ::-1], boxes)
+
+
+def read_index(scene_root: Path, sources: dict[str, VideoRecord],
+               settings: dict) -> list[SceneEntry]:
+    """All sources whose entry could be made. Raises InputError when there is none."""
+    entries = [SceneEntry.read(scene_root, video_id) for video_id, record in sources.items()
+               if is_indexed(scene_root, video_id, record, settings)]
+    if not entries:
+        raise InputError(f"{scene_root}: no source could be indexed")
+    return entries
+
+
+def digest(entries: list[SceneEntry]) -> str:
+    """One checksum for the whole database."""
+    lines = [f"{entry.id} {entry.record.sha256}" for entry in entries]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def trace_fake(item: tuple[str, VideoRecord], entries: list[SceneEntry], back_root: Path,
+               frame_root: Path, scene_root: Path, settings: dict, embedder: SceneEmbedder,
+               faces: Callable[[], FaceDetector], overwrite: bool) -> bool:
+    """Rank the sources for one fake; False when that was done with this very index."""
+    video_id, record = item
+    path = fake_result_path(scene_root, video_id)
+    made_with = {"record": asdict(record), "settings": settings}
+    if not overwrite and path.is_file() and read_json(path).get("made_with") == made_with:
+        return False
+    frames = [record.frames[i] for i in evenly_spaced(len(record.frames), FAKE_FRAMES)]
+    backs = [read_image(back_root / video_id / frame_name(index)) for index in frames]
+    scores = scene_scores(embedder.embed(backs), entries)
+    order = np.argsort(-scores, kind="stable")[:settings["verify"]]
+    looked_at = evenly_spaced(len(frames), FAKE_KEYPOINT_FRAMES)
+    keypoints = {frames[i]: frame_keypoints(frame_root / video_id / frame_name(frames[i]), backs[i],
+                                            faces(), mirrored=True) for i in looked_at}
+    candidates = [(float(scores[i]), entries[i], best_mapping(keypoints, entries[i], record.width))
+                  for i in order]
+    candidates.sort(key=lambda c: (-verified_inliers(c[2]), -c[0]))
+    plain = max(int(k.on_background.sum()) for k, _ in keypoints.values()) < PLAIN_KEYPOINTS
+    write_json(path, {
+        "fake": record.file, "made_with": made_with,
+        "background_share": float(np.mean([background_share(back) for back in backs])),
+        "note": scene_note(plain, candidates),
+        # where nothing can be verified the order means little: more candidates go on
+        "candidates": [describe(*c) for c in candidates[:settings["top_k"] * (2 if plain else 1)]]})
+    return True
+
+
+def scene_scores(fake: np.ndarray, entries: list[SceneEntry]) -> np.ndarray:
+    """Cosine per source: each fake frame with the nearest frame of the source, averaged.
+
+    fake: [N, D] unit vectors. Returns [sources] float32.
+    """
+    every = np.concatenate([entry.embeddings for entry in entries]).astype(np.float32)
+    starts = np.cumsum([0] + [len(entry.embeddings) for entry in entries[:-1]])
+    return np.maximum.reduceat(fake @ every.T, starts, axis=1).mean(0)
+
+
+def best_mapping(keypoints: dict[int, tuple[Keypoints, Keypoints]], entry: SceneEntry,
+                 width: int) -> Mapping | None:
+    """The mapping with most inliers over the frame pairs, ordinary and mirrored."""
+    found = [register(fake, source, flip=flip, fake_frame=index, source_frame=frame, width=width)
+             for index, pair in keypoints.items() for flip, fake in enumerate(pair)
+             for frame, source in zip(entry.keypoint_frames, entry.keypoints)]
+    return max(filter(None, found), key=lambda mapping: mapping.inliers, default=None)
+
+
+def verified_inliers(mapping: Mapping | None) -> int:
+    """Inliers where there are more than strangers reach, else 0."""
+    return mapping.inliers if mapping and mapping.inliers >= VERIFIED_INLIERS else 0
+
+
+def scene_note(plain: bool, candidates: list[tuple[float, SceneEntry, Mapping | None]]) -> str:
+    """What a person should know about this ranking."""
+    if candidates and verified_inliers(candidates[0][2]):
+        return "the best candidate is verified by local features"
+    if plain:
+        return ("the background is too plain to verify; candidates are ordered by appearance "
+                "alone and more of them go on")
+    return "no candidate is verified by local features; they are ordered by appearance alone"
+
+
+def describe(score: float, entry: SceneEntry, mapping: Mapping | None) -> dict:
+    """One candidate for the JSON file."""
+    found = {"source": entry.record.file, "source_id": entry.id, "scene_score": score,
+             "angular_distance_rad": float(angular_distance(score)), "inliers": 0,
+             "background_inliers": 0, "verified": verified_inliers(mapping) > 0, "flip": 0,
+             "mapping": None}
+    if mapping:
+        found |= {"inliers": mapping.inliers, "background_inliers": mapping.background_inliers,
+                  "flip": int(mapping.flip), "mapping": mapping.matrix.tolist(),
+                  "fake_frame": mapping.fake_frame, "source_frame": mapping.source_frame,
+                  "fake_points": mapping.fake_points.round(1).tolist(),
+                  "source_points": mapping.source_points.round(1).tolist()}
+    return found
+
+
+def rankings(scene_root: Path, fakes: dict[str, VideoRecord]) -> Iterator[SceneCandidate]:
+    """Rows of scene_ranking.csv, from the JSON files of the fakes."""
+    for video_id in fakes:
+        path = fake_result_path(scene_root, video_id)
+        found = read_json(path) if path.is_file() else {"candidates": []}
+        for rank, c in enumerate(found["candidates"], 1):
+            yield SceneCandidate(found["fake"], rank, c["source"], c["scene_score"],
+                                 c["angular_distance_rad"], c["inliers"], c["flip"])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Step 4: which sources share a fake's scene?")
+    for name, default, text in (
+            ("fake-back-root", "./step3_fake_backs/", "backgrounds of the fakes, from step 3"),
+            ("source-back-root", "./step2_source_backs/", "backgrounds of the sources, from step 2"),
+            ("fake-frame-root", "./step3_fake_frames/", "frames of the fakes, from step 3"),
+            ("source-frame-root", "./step1_source_frames/", "frames of the sources, from step 1"),
+            ("scene-root", "./step4_scene_trace/", "where index, ranking and results go")):
+        parser.add_argument(f"--{name}", type=Path, default=Path(default),
+                            help=f"{text} (default: %(default)s)")
+    parser.add_argument("--top-k", type=int, default=20,
+                        help="candidates written per fake (default: %(default)s)")
+    parser.add_argument("--verify", type=int, default=50,
+                        help="candidates compared by local features (default: %(default)s)")
+    parser.add_argument("--embedder-model", type=Path, default=None,
+                        help="weights of the scene embedder (default: those of the pip package)")
+    add_common_options(parser, device=True)
+    run_step(main, parser)

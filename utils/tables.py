@@ -1,0 +1,70 @@
+"""The two result tables: scene_ranking.csv (step 4) and traces.csv (step 5)."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from utils.layout import InputError, write_bytes
+
+
+@dataclass(frozen=True)
+class SceneCandidate:
+    """One row of scene_ranking.csv: a source that may share a fake's scene."""
+
+    fake: str  # file name under the fakes' root
+    rank: int  # 1 is best
+    source: str  # file name under the sources' root
+    scene_score: float  # cosine of the embeddings, -1 to 1
+    angular_distance_rad: float
+    inliers: int  # local features that agree on one mapping
+    flip: int  # 1: the fake is a mirror image
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One row of traces.csv: what was found for a fake, or for one stretch of it."""
+
+    fake: str
+    fake_start_frame: int | None  # traced part of the fake, inclusive, 0-based
+    fake_end_frame: int | None
+    verdict: str  # traced, ambiguous or no_source
+    source: str | None
+    start_frame: int | None  # source frames of the first and last of these, inclusive, 0-based
+    end_frame: int | None
+    start_time_s: float | None
+    end_time_s: float | None
+    rate: float | None  # source frames per fake frame
+    flip: int | None
+    scene_score: float | None
+    motion_score: float | None
+    confidence: float  # probability that source and range are right
+    runner_up: str | None
+    reason: str
+
+
+def write_table(path: Path, kind: type, rows: Iterable) -> None:
+    """Write rows of one record class as CSV, atomically; None becomes an empty cell."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    names = [field.name for field in fields(kind)]
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_cell(getattr(row, name)) for name in names])
+    write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file as dictionaries. Raises InputError when it cannot be read."""
+    try:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return list(csv.DictReader(file))
+    except (OSError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable table ({error})") from error
