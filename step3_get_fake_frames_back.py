@@ -24,7 +24,7 @@ import numpy as np
 from models.fetch import sha256_of
 from models.segmenter import Segmenter, make_segmenter, person_mask
 from utils.batch import (Summary, add_common_options, add_segmenter_options, log, per_thread,
-                         run_batch, run_step)
+                         pick_device, run_batch, run_step)
 from utils.geometry import Rectangle, background_region, cut_out, largest_rectangle
 from utils.layout import (RECTANGLES_NAME, InputError, VideoFile, VideoRecord, find_videos,
                           frame_name, fresh_folder, is_complete, write_image, write_json)

@@ -21,9 +21,9 @@ import numpy as np
 
 from models.face_detector import FaceDetector
 from models.scene import SceneEmbedder, angular_distance, background_share
-from utils.batch import (Summary, add_common_options, log, pick_device, per_thread, run_batch,
+from utils.batch import (Summary, add_common_options, per_thread, pick_device, run_batch,
                          run_step)
-from utils.geometry import background_region, largest_rectangle
+from utils.geometry import largest_rectangle, person_region
 from utils.layout import (InputError, VideoRecord, evenly_spaced, fake_result_path, frame_name,
                           read_image, read_json, video_folders, write_json)
 from utils.registration import Keypoints, Mapping, find_keypoints, register
@@ -84,8 +84,7 @@ def index_source(item: tuple[str, VideoRecord], back_root: Path, frame_root: Pat
     chosen = [record.frames[i] for i in evenly_spaced(len(record.frames), SOURCE_KEYPOINT_FRAMES)]
     keypoints = [frame_keypoints(frame_root / video_id / frame_name(index),
                                  backs[record.frames.index(index)], faces()) for index in chosen]
-    rectangles = [largest_rectangle(np.where(back[..., 3] > 0, 0, 255).astype(np.uint8))
-                  for back in backs]
+    rectangles = [largest_rectangle(person_region(back[..., 3] > 0)) for back in backs]
     SceneEntry(video_id, record, embedder.embed(backs), rectangles, chosen,
                [ordinary for ordinary, _ in keypoints]).write(scene_root, settings)
     return True

@@ -16,9 +16,9 @@ from models.face_detector import FaceDetector
 from models.segmenter import Segmenter
 
 # field -> (amplitude, shortest period in frames); amplitudes in face lengths (eyes to mouth)
-MOTIONS = {"sway": (0.30, 34), "rise": (0.06, 26), "breath": (0.035, 28), "lean": (0.03, 45),
-           "roll": (0.06, 20), "turn": (0.16, 17), "nod": (0.13, 13),
-           "shift": (0.10, 24), "dip": (0.07, 11)}
+MOTIONS = {"sway": (0.60, 34), "rise": (0.06, 26), "breath": (0.05, 28), "lean": (0.05, 45),
+           "roll": (0.11, 20), "turn": (0.24, 15), "nod": (0.20, 12),
+           "shift": (0.22, 22), "dip": (0.12, 10)}
 NOISE_TILES = 6
 
 
@@ -118,13 +118,12 @@ def performance(count: int, fps: float, liveliness: float,
     return np.stack(moves, axis=1), np.clip(0.7 * mood * speech, 0, 1.8)
 
 
-def animate(actor: Actor, places: list[np.ndarray], count: int, fps: float,
-            rng: np.random.Generator, liveliness: float = 1.0,
-            hand_held: float = 0.0) -> Iterator[np.ndarray]:
+def animate(actor: Actor, place: np.ndarray, count: int, fps: float, rng: np.random.Generator,
+            liveliness: float = 1.0, hand_held: float = 0.0) -> Iterator[np.ndarray]:
     """Frames [H, W, 3] uint8 BGR of a clip.
 
-    places: one picture of the canvas' size or a running video of them. hand_held: standard
-    deviation of the camera's own motion, pixels.
+    place: picture of the canvas' size. hand_held: standard deviation of the camera's own
+    motion, pixels.
     """
     height, width = actor.alpha.shape
     fields = displacement_fields(actor.keypoints, (width, height)).astype(np.float32)
@@ -138,7 +137,6 @@ def animate(actor: Actor, places: list[np.ndarray], count: int, fps: float,
         source = grid - cv2.resize(field, (width, height))
         layer = cv2.remap(cv2.merge([speaking, actor.alpha]), source, None, cv2.INTER_LINEAR,
                           borderMode=cv2.BORDER_REPLICATE)
-        place = places[index % len(places)]
         frame = _lay_over(place, layer)
         if hand_held:
             shift = np.float32([[1.02, 0, -0.01 * width], [0, 1.02, -0.01 * height]])

@@ -84,7 +84,12 @@ def _drop_some(frames: np.ndarray, rng: np.random.Generator) -> tuple[list[np.nd
 
 
 def _two_stretches(count: int, length: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Two separate stretches of one source, in either order, `length` frames together."""
+    """Two separate stretches of one source, in either order, `length` frames together.
+
+    One stretch where the source is too short for two with a gap between.
+    """
+    if count < 3:
+        return [np.arange(count)]
     half = max(1, min(length // 2, (count - 1) // 2))
     first = int(rng.integers(0, count - 2 * half))
     second = int(rng.integers(first + half + 1, count - half + 1))

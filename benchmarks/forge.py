@@ -3,6 +3,7 @@
 import csv
 import os
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from models.face_detector import FaceDetector
 from models.segmenter import SelfieSegmenter
 from utils.video import VideoReader, VideoWriter, probe
 
+# x264 without its macroblock tree: that one's AVX-512 code gives other bits from run to run
+PRESET = "superfast"
 MAX_SIDE = 640  # pixels; larger clips are scaled down
 DONOR_FRAMES = 8  # frames of a clip among which the most frontal face is taken
 _local = threading.local()
@@ -152,10 +155,10 @@ def _truth_rows(job: Job, clips: list[Clip], stretches: list[np.ndarray], faces:
     return rows
 
 
-def write_video(path: Path, frames: edits.Frames, fps: float, crf: float) -> None:
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: float) -> None:
     """Encode frames; the file appears under its name when it is complete."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with VideoWriter(temporary, fps, crf=crf) as writer:
+    with VideoWriter(temporary, fps, crf=crf, preset=PRESET) as writer:
         for frame in frames:
             writer.write(frame)
     os.replace(temporary, path)

@@ -29,6 +29,14 @@ class MotionGrid:
     def __len__(self) -> int:
         return len(self.flow)
 
+    @classmethod
+    def joined(cls, parts: list["MotionGrid"], cells: int = FINE) -> "MotionGrid":
+        """Successive stretches as one; `cells` is for the case that there is none."""
+        return cls(np.concatenate([np.zeros((0, cells, cells, 2), np.float32),
+                                   *(part.flow for part in parts)]),
+                   np.concatenate([np.zeros((0, cells, cells), np.float32),
+                                   *(part.weight for part in parts)]))
+
     def mirrored(self) -> "MotionGrid":
         """The same motion seen in a mirror (left and right exchanged)."""
         return MotionGrid(self.flow[:, :, ::-1] * np.float32([-1, 1]), self.weight[:, :, ::-1])

@@ -24,11 +24,41 @@ def cut_out(image: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return cv2.merge([*cv2.split(cv2.bitwise_and(image, image, mask=alpha)), alpha])
 
 
-def background_region(mask: np.ndarray, margin: float = 0.02) -> np.ndarray:
+MARGIN = 0.02  # of the shorter side, by which the person grows before the background is cut out
+
+
+def background_region(mask: np.ndarray) -> np.ndarray:
     """[H, W] uint8 person mask -> [H, W] bool, True on background.
 
-    The person grows by `margin` of the shorter side first, so that no rim of it is left.
+    The person grows by MARGIN first, so that no rim of it is left. person_region() undoes it.
     """
-    radius = max(1, round(margin * min(mask.shape)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return cv2.dilate(mask, kernel) == 0
+    return cv2.dilate(mask, _margin_kernel(mask.shape)) == 0
+
+
+def person_region(background: np.ndarray) -> np.ndarray:
+    """[H, W] bool background -> [H, W] uint8 person mask without the margin."""
+    removed = np.where(background, 0, 255).astype(np.uint8)
+    return cv2.erode(removed, _margin_kernel(background.shape))
+
+
+def _margin_kernel(shape: tuple[int, ...]) -> np.ndarray:
+    radius = max(1, round(MARGIN * min(shape)))
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def square_mapping(matrix: np.ndarray, fake_square: tuple[float, float, float],
+                   source_square: tuple[float, float, float],
+                   mirrored_width: int | None = None) -> np.ndarray:
+    """A mapping between frames as one between squares cut out of them.
+
+    matrix: [2, 3], pixels of the fake's frame to pixels of the source's frame; squares: x, y of
+    the upper left corner and side in pixels; mirrored_width: width of the fake's frame when the
+    matrix starts from its mirror image. Returns [2, 3] between coordinates in units of the sides.
+    """
+    x, y, side = fake_square
+    if mirrored_width is not None:
+        x = mirrored_width - x - side
+    from_unit = np.array([[side, 0, x], [0, side, y], [0, 0, 1]])
+    x, y, side = source_square
+    to_unit = np.array([[1 / side, 0, -x / side], [0, 1 / side, -y / side], [0, 0, 1]])
+    return (to_unit @ np.vstack([matrix, [0, 0, 1]]) @ from_unit)[:2]

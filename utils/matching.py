@@ -6,6 +6,7 @@ and whole windows are compared by a weighted cosine. A rate other than 1 compare
 frames with the summed displacement of the source frames between theirs.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,25 @@ import numpy as np
 from models.motion import MotionGrid
 
 SOFT_PX = 0.3  # pixels of the person crop
-MAX_STEP = 3  # source frames between two successive fake frames, at most
+RATES = (1.0, 0.5, 0.6, 2 / 3, 0.75, 0.8, 5 / 6, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25, 4 / 3, 1.5,
+         5 / 3, 1.8, 2.0)  # source frames per fake frame that are tried first
+FINE_STEP, FINE_STEPS = 0.005, [step for step in range(-8, 9) if step]
+PHASES = (0.0, 0.25, 0.5, 0.75)
+RATE_PRIOR = 0.003  # an uneven rate must score that much better than an even one
+NEAR = 3  # frames that a start may move when rate and phase are refined
+NEIGHBOURHOOD = 5  # frames within which two starts are one place
+MAX_STEP = 2  # source frames between two successive fake frames, at most
 MIN_WEIGHT = 1e-3
+
+
+@dataclass(frozen=True)
+class SourceMotion:
+    """A source made ready for comparison: for k = 1 ... MAX_STEP, its displacements t -> t + k."""
+
+    frame_count: int
+    signatures: list[np.ndarray]  # per k: [frames - k, 2 G G] float32, weighted
+    energies: list[np.ndarray]  # per k: [frames - k, G G] float32, weighted squared lengths
+    weights: list[np.ndarray]  # per k: [frames - k, G G] float32
 
 
 @dataclass(frozen=True)
@@ -22,8 +40,8 @@ class PairScores:
     """Products of every fake frame pair i with every source displacement t -> t + k."""
 
     dot: np.ndarray  # [K, n, m] float32, weighted inner products
-    fake_energy: np.ndarray  # [K, n, m]
-    source_energy: np.ndarray  # [K, n, m]
+    fake_energy: np.ndarray  # [K, n, m], of the fake, where the source has a person
+    source_energy: np.ndarray  # [K, n, m], of the source, where the fake has a person
 
 
 @dataclass(frozen=True)
@@ -37,48 +55,40 @@ class Alignment:
     phase: float  # fraction of a source frame by which the sampling was ahead
 
 
-def pair_scores(fake: MotionGrid, source: MotionGrid, max_step: int = MAX_STEP) -> PairScores:
-    """Compare all frame pairs. Displacements over k source frames are sums of k grids.
+def prepare(source: MotionGrid) -> SourceMotion:
+    """Signatures of a source for all steps; displacements over k frames are sums of k grids."""
+    total, mass = (np.concatenate([np.zeros_like(part[:1]), np.cumsum(part, axis=0)])
+                   for part in (source.flow, source.weight))
+    signatures, energies, weights = [], [], []
+    for k in range(1, min(MAX_STEP, len(source)) + 1):
+        vectors = _signature(total[k:] - total[:-k])
+        weight = ((mass[k:] - mass[:-k]) / k).reshape(len(vectors), -1)
+        signatures.append((vectors * weight[..., None]).reshape(len(vectors), -1))
+        energies.append((vectors**2).sum(-1) * weight)
+        weights.append(weight)
+    return SourceMotion(len(source) + 1, signatures, energies, weights)
 
-    The second axis is the fake's pair, the third the source's first frame; places where the
-    source ends before t + k count as empty.
-    """
-    f, wf = _signature(fake.flow), fake.weight.reshape(len(fake), -1)
-    weighted = (f * wf[..., None]).reshape(len(fake), -1)
-    energy = (f**2).sum(-1) * wf
-    m = len(source) + 1
-    shape = (max_step + 1, len(fake), m)
+
+def pair_scores(fake: MotionGrid, source: SourceMotion) -> PairScores:
+    """Compare all frame pairs of a fake with all displacements of a source."""
+    f, weight = _signature(fake.flow), fake.weight.reshape(len(fake), -1)
+    vectors = (f * weight[..., None]).reshape(len(fake), -1)
+    energy = (f**2).sum(-1) * weight
+    shape = (len(source.weights) + 1, len(fake), source.frame_count)
     dot, fake_energy, source_energy = (np.zeros(shape, np.float32) for _ in range(3))
-    total = np.concatenate([np.zeros_like(source.flow[:1]), np.cumsum(source.flow, axis=0)])
-    mass = np.concatenate([np.zeros_like(source.weight[:1]), np.cumsum(source.weight, axis=0)])
-    fake_energy[0] = (energy @ (_span(mass, 1) if m > 1 else mass).T)[:, _clipped(m)]
-    for k in range(1, min(max_step, m - 1) + 1):
-        g, wg = _signature(_difference(total, k)), _span(mass, k)
-        count = m - k
-        dot[k, :, :count] = weighted @ (g * wg[..., None]).reshape(count, -1).T
-        fake_energy[k, :, :count] = energy @ wg.T
-        source_energy[k, :, :count] = wf @ ((g**2).sum(-1) * wg).T
+    for k, (g, eg, wg) in enumerate(zip(source.signatures, source.energies, source.weights), 1):
+        dot[k, :, :len(g)] = vectors @ g.T
+        fake_energy[k, :, :len(g)] = energy @ wg.T
+        source_energy[k, :, :len(g)] = weight @ eg.T
+    if source.weights:  # a doubled frame: the source stands still, whatever the fake does counts
+        fake_energy[0] = fake_energy[1]
     return PairScores(dot, fake_energy, source_energy)
-
-
-def _clipped(m: int) -> np.ndarray:
-    """Source frames, the last one standing for the pair before it."""
-    return np.minimum(np.arange(m), max(m - 2, 0))
 
 
 def _signature(flow: np.ndarray) -> np.ndarray:
     """[N, G, G, 2] displacements -> [N, G*G, 2], long ones shortened to about 1."""
     length = np.linalg.norm(flow, axis=-1, keepdims=True)
     return (flow / (length + SOFT_PX)).reshape(len(flow), -1, 2)
-
-
-def _difference(total: np.ndarray, k: int) -> np.ndarray:
-    return total[k:] - total[:-k]
-
-
-def _span(mass: np.ndarray, k: int) -> np.ndarray:
-    """[N, G*G] mean weight over k source frames."""
-    return (_difference(mass, k) / k).reshape(len(mass) - k, -1)
 
 
 def sample_offsets(count: int, rate: float, phase: float) -> np.ndarray:
@@ -93,8 +103,81 @@ def slide(scores: PairScores, rate: float, phase: float = 0.0) -> np.ndarray:
     starts = scores.dot.shape[2] - int(offsets[-1])
     if starts < 1 or steps.max(initial=0) >= len(scores.dot):
         return np.empty(0, np.float32)
-    at = np.arange(starts)[:, None] + offsets[:-1]  # [starts, n]
+    return _cosine(*(_diagonal_sums(values, steps, offsets, starts) for values in
+                     (scores.dot, scores.fake_energy, scores.source_energy)))
+
+
+def _diagonal_sums(values: np.ndarray, steps: np.ndarray, offsets: np.ndarray,
+                   starts: int) -> np.ndarray:
+    """Sum over pairs i of values[steps[i], i, start + offsets[i]], for every start."""
+    total = np.zeros(starts, np.float32)
+    for pair, (step, offset) in enumerate(zip(steps, offsets)):
+        total += values[step, pair, offset:offset + starts]
+    return total
+
+
+def rough_places(scores: PairScores, rates: Iterable[float], keep: int = 5) -> list[Alignment]:
+    """The best places over all starts and the given rates, best first; refine() the good ones.
+
+    Places within NEIGHBOURHOOD frames of a better one are left out.
+    """
+    found = []
+    for rate in rates:
+        phase = 0.5 if rate % 1 else 0.0
+        curve = slide(scores, rate, phase)
+        found += [_alignment(scores, float(curve[start]), start, rate, phase)
+                  for start in _peaks(curve, keep)]
+    kept: list[Alignment] = []
+    for place in sorted(found, key=lambda place: -place.score):
+        if all(abs(place.start - other.start) > NEIGHBOURHOOD for other in kept):
+            kept.append(place)
+    return kept[:keep]
+
+
+def _alignment(scores: PairScores, score: float, start: int, rate: float,
+               phase: float) -> Alignment:
+    count = scores.dot.shape[1] + 1
+    end = int(start) + int(sample_offsets(count, rate, phase)[-1])
+    return Alignment(score, int(start), end, float(rate), phase)
+
+
+def _peaks(curve: np.ndarray, keep: int) -> np.ndarray:
+    """Starts of the highest values that are no lower than their neighbours."""
+    if not len(curve):
+        return np.empty(0, int)
+    padded = np.concatenate([[-np.inf], curve, [-np.inf]])
+    tops = np.flatnonzero((curve >= padded[:-2]) & (curve >= padded[2:]))
+    return tops[np.argsort(-curve[tops], kind="stable")[:keep]]
+
+
+def refine(scores: PairScores, rough: Alignment) -> Alignment:
+    """Try finer rates, sampling phases and starts around a rough place."""
+    count, rate = scores.dot.shape[1] + 1, rough.rate
+    best = (-np.inf, rough.score, rough.start, rate, rough.phase)
+    for tried in [rate] + [rate * (1 + step * FINE_STEP) for step in FINE_STEPS]:
+        for phase in (0.0,) if tried % 1 == 0 else PHASES:
+            curve, first = _slide_near(scores, sample_offsets(count, tried, phase), rough.start)
+            if len(curve):
+                place, score = int(curve.argmax()), float(curve.max())
+                handicap = RATE_PRIOR if tried != rate else 0.0
+                best = max(best, (score - handicap, score, first + place, tried, phase))
+    return _alignment(scores, *best[1:])
+
+
+def _slide_near(scores: PairScores, offsets: np.ndarray, start: int) -> tuple[np.ndarray, int]:
+    """Scores of the starts within NEAR frames of one, and the first of these starts."""
+    steps = np.diff(offsets)
+    first = max(0, start - NEAR)
+    starts = np.arange(first, min(start + NEAR, scores.dot.shape[2] - 1 - int(offsets[-1])) + 1)
+    if not len(starts) or steps.max(initial=0) >= len(scores.dot):
+        return np.empty(0, np.float32), first
+    at = starts[:, None] + offsets[:-1]
     pair = np.arange(len(steps))
-    dot, ef, eg = (values[steps, pair, at].sum(1) for values in
-                   (scores.dot, scores.fake_energy, scores.source_energy))
-    return dot / np.sqrt(np.maximum(ef, MIN_WEIGHT) * np.maximum(eg, MIN_WEIGHT))
+    sums = (values[steps, pair, at].sum(1) for values in
+            (scores.dot, scores.fake_energy, scores.source_energy))
+    return _cosine(*sums), first
+
+
+def _cosine(dot: np.ndarray, fake_energy: np.ndarray, source_energy: np.ndarray) -> np.ndarray:
+    return dot / np.sqrt(np.maximum(fake_energy, MIN_WEIGHT)
+                         * np.maximum(source_energy, MIN_WEIGHT))

@@ -11,99 +11,20 @@ heads in re-compressed clips: mostly under 3 px, often blurred, noisy and coded 
 Images are HxWx3 RGB uint8, flow is HxWx2 float32 in pixels, (x, y).
 """
 
-import math
-import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from models.training.image_bank import ImageBank
 from models.training.pair_damage import damage
 
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png"}
-VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
-SIZE_BINS = {"under 0.5 px": (0, 0.5), "0.5-2 px": (0.5, 2), "2-6 px": (2, 6), "over 6 px": (6, math.inf)}
 MARGIN = 32  # px of every shape drawn beyond the frame, so that it can move in
 CLEAN_SHARE = 0.25  # of the pairs stay undamaged
-
-
-@dataclass
-class ImageBank:
-    """Images in memory, short side about 256 px."""
-
-    photos: list[np.ndarray]  # each HxWx3 RGB uint8
-    portraits: list[np.ndarray]  # video frames, each HxWx3 RGB uint8
-
-    def pick(self, rng: np.random.Generator) -> np.ndarray:
-        """One image: a photograph or a video frame, evenly where there are both."""
-        from_video = bool(self.portraits) and (not self.photos or rng.random() < 0.5)
-        images = self.portraits if from_video else self.photos
-        return images[rng.integers(len(images))]
-
-
-def held_out(files: Sequence[Path], named: Collection[str] = ()) -> list[Path]:
-    """The files never trained on: those whose stem is in `named`; if none is, every tenth by a hash."""
-    by_name = [file for file in files if file.stem in named]
-    return by_name or [file for file in files if zlib.crc32(file.stem.encode()) % 10 == 0]
-
-
-def load_bank(
-    images_dir: Path | None,
-    videos_dir: Path | None,
-    *,
-    test: bool,
-    hold_out: Collection[str] = (),
-    frames_per_video: int = 48,
-    short_side: int = 256,
-) -> ImageBank:
-    """Read the training half (`test=False`) or the held-out half of two folders."""
-    photos, portraits = [], []
-    for file in _split(images_dir, PHOTO_SUFFIXES, test, hold_out):
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if image is not None:
-            photos.append(_prepare(image, short_side))
-    for file in _split(videos_dir, VIDEO_SUFFIXES, test, hold_out):
-        portraits += [_prepare(frame, short_side) for frame in _frames(file, frames_per_video)]
-    if not photos and not portraits:
-        raise ValueError(f"no readable image or video in {images_dir} or {videos_dir} (test={test})")
-    return ImageBank(photos, portraits)
-
-
-def _split(folder: Path | None, suffixes: set[str], test: bool, named: Collection[str]) -> list[Path]:
-    if folder is None:
-        return []
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no such folder: {folder}")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
-    kept_back = set(held_out(files, named))
-    return [file for file in files if (file in kept_back) == test]
-
-
-def _frames(file: Path, count: int) -> list[np.ndarray]:
-    """`count` frames spread evenly over a video, HxWx3 BGR."""
-    capture = cv2.VideoCapture(str(file))
-    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    wanted = set(np.linspace(0, max(total - 1, 0), count).astype(int).tolist())
-    frames = []
-    for index in range(total):
-        if not capture.grab():
-            break
-        if index in wanted:
-            frames.append(capture.retrieve()[1])
-    return frames
-
-
-def _prepare(image: np.ndarray, short_side: int) -> np.ndarray:
-    """HxWx3 BGR at any size -> HxWx3 RGB with the given short side."""
-    scale = short_side / min(image.shape[:2])
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.cvtColor(cv2.resize(image, None, fx=scale, fy=scale, interpolation=interpolation), cv2.COLOR_BGR2RGB)
 
 
 # ---------------------------------------------------------------- motion and shape
@@ -126,7 +47,11 @@ def smooth_motion(rng: np.random.Generator, size: int, rms: float) -> np.ndarray
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     position = np.dstack(np.meshgrid(axis, axis))
     cells = int(rng.integers(2, 9))
-    waves = cv2.resize(rng.normal(size=(cells, cells, 2)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    waves = cv2.resize(
+        rng.normal(size=(cells, cells, 2)).astype(np.float32),
+        (size, size),
+        interpolation=cv2.INTER_CUBIC,
+    )
     shares = rng.dirichlet([1.0, 0.7, 1.0])
     affine = position @ rng.normal(size=(2, 2)).astype(np.float32)
     steady = shares[0] * rng.normal(size=2) + shares[1] * affine
@@ -148,9 +73,23 @@ def random_shape(rng: np.random.Generator, size: int) -> np.ndarray:
     radius = size * np.exp(rng.uniform(np.log(0.07), np.log(0.4)))
     kind = rng.choice(3, p=[0.25, 0.25, 0.5])
     if kind == 0:
-        _draw_blob(canvas, centre, radius * rng.uniform(0.5, 1, 2), rng.uniform(0, np.pi), np.zeros(1), np.zeros(1))
+        _draw_blob(
+            canvas,
+            centre,
+            radius * rng.uniform(0.5, 1, 2),
+            rng.uniform(0, np.pi),
+            np.zeros(1),
+            np.zeros(1),
+        )
     elif kind == 1:
-        _draw_blob(canvas, centre, [radius, radius], 0.0, rng.normal(0, 0.12, 6), rng.uniform(0, 2 * np.pi, 6))
+        _draw_blob(
+            canvas,
+            centre,
+            [radius, radius],
+            0.0,
+            rng.normal(0, 0.12, 6),
+            rng.uniform(0, 2 * np.pi, 6),
+        )
     else:
         _draw_person(rng, canvas, centre, 0.8 * radius)
     softness = np.exp(rng.uniform(np.log(0.4), np.log(4)))
@@ -158,21 +97,36 @@ def random_shape(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _draw_blob(canvas, centre, radii, angle, waves, phases) -> None:
-    """A closed outline around `centre`: an ellipse whose radius swings by `waves` (harmonics 2, 3, ...)."""
+    """Fill an ellipse around `centre` whose radius swings by `waves` (harmonics 2, 3, ...)."""
     turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     swing = 1 + sum(w * np.cos((k + 2) * turn + p) for k, (w, p) in enumerate(zip(waves, phases)))
     x, y = radii[0] * np.cos(turn) * swing, radii[1] * np.sin(turn) * swing
-    outline = np.stack([centre[0] + x * np.cos(angle) - y * np.sin(angle), centre[1] + x * np.sin(angle) + y * np.cos(angle)], 1)
+    outline = np.stack(
+        [
+            centre[0] + x * np.cos(angle) - y * np.sin(angle),
+            centre[1] + x * np.sin(angle) + y * np.cos(angle),
+        ],
+        1,
+    )
     cv2.fillPoly(canvas, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
 
 
-def _draw_person(rng: np.random.Generator, canvas: np.ndarray, centre: np.ndarray, head: float) -> None:
+def _draw_person(
+    rng: np.random.Generator, canvas: np.ndarray, centre: np.ndarray, head: float
+) -> None:
     """Head and shoulders; `head` is half the head's height in px."""
     tilt = rng.normal(0, 0.15)
     waves, phases = rng.normal(0, 0.03, 4), rng.uniform(0, 2 * np.pi, 4)
     _draw_blob(canvas, centre, [head * rng.uniform(0.65, 0.85), head], tilt, waves, phases)
     chest = centre + [rng.normal(0, 0.2) * head, head * rng.uniform(2.3, 2.9)]
-    _draw_blob(canvas, chest, [head * rng.uniform(1.6, 2.3), head * rng.uniform(1.4, 1.8)], 0.0, waves, phases)
+    _draw_blob(
+        canvas,
+        chest,
+        [head * rng.uniform(1.6, 2.3), head * rng.uniform(1.4, 1.8)],
+        0.0,
+        waves,
+        phases,
+    )
 
 
 # ---------------------------------------------------------------- layers
@@ -207,14 +161,19 @@ def random_layer(
     flow = smooth_motion(rng, size, 0.0 if still else motion_size(rng, size, boost))
     gain = rng.uniform(0.05, 0.3) if rng.random() < 0.1 else rng.uniform(0.5, 1.2)
     offset = rng.uniform(-30, 30) + 128 * (1 - gain)
-    return Layer(texture, placing, flow, random_shape(rng, size) if foreground else None, (gain, offset))
+    return Layer(
+        texture, placing, flow, random_shape(rng, size) if foreground else None, (gain, offset)
+    )
 
 
 def render(layers: Sequence[Layer], size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lay the layers over each other: first and second image (SxSx3 float32, 0-255) and the flow."""
+    """First and second image of the layers, lowest first (SxSx3 float32, 0-255), and the flow."""
     axis = np.arange(size, dtype=np.float32)
     grid = np.dstack(np.meshgrid(axis, axis))
-    images, flow = [np.zeros((size, size, 3), np.float32) for _ in range(2)], np.zeros((size, size, 2), np.float32)
+    images, flow = (
+        [np.zeros((size, size, 3), np.float32) for _ in range(2)],
+        np.zeros((size, size, 2), np.float32),
+    )
     for layer in layers:
         for index, points in enumerate((grid + layer.flow, grid)):
             picture, opacity = _sample(layer, points)
@@ -225,21 +184,32 @@ def render(layers: Sequence[Layer], size: int) -> tuple[np.ndarray, np.ndarray, 
 
 
 def _sample(layer: Layer, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (SxSx3 float32) and opacity (SxS) of a layer at `points` (SxSx2 px of the second image)."""
+    """Colour (SxSx3 float32) and opacity (SxS) of a layer at `points` of the second image."""
     where = (points @ layer.placing[:, :2].T + layer.placing[:, 2]).astype(np.float32)
-    picture = cv2.remap(layer.texture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    picture = cv2.remap(
+        layer.texture, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
     picture = picture * np.float32(layer.contrast[0]) + np.float32(layer.contrast[1])
     if layer.opacity is None:
         return picture, np.ones(points.shape[:2], np.float32)
-    return picture, cv2.remap(layer.opacity, points + np.float32(MARGIN), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return picture, cv2.remap(
+        layer.opacity,
+        points + np.float32(MARGIN),
+        None,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
 
 
 def make_pair(
     rng: np.random.Generator, bank: ImageBank, size: int, boost: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-    """First and second image (SxSx3 RGB uint8), flow (SxSx2 px), and whether the images were damaged."""
+    """First and second image (SxSx3 RGB uint8), flow (SxSx2 px), whether they were damaged."""
     count = int(rng.choice(4, p=[0.15, 0.4, 0.3, 0.15]))
-    layers = [random_layer(rng, bank, size, foreground=index > 0, boost=boost) for index in range(count + 1)]
+    layers = [
+        random_layer(rng, bank, size, foreground=index > 0, boost=boost)
+        for index in range(count + 1)
+    ]
     *images, flow = render(layers, size)
     first, second = (np.clip(np.round(image), 0, 255).astype(np.uint8) for image in images)
     damaged = bool(rng.random() >= CLEAN_SHARE)
@@ -249,52 +219,31 @@ def make_pair(
 
 
 class PairStream(Dataset):
-    """Batch k of generated pairs: images 2xBx3xSxS uint8 (first, second), flow Bx2xSxS px, damaged B bool.
+    """Batch k of generated pairs.
+
+    Images 2xBx3xSxS uint8 (first, second), flow Bx2xSxS px, damaged B bool.
 
     Over the first `easing` batches motions shrink from four times to once their size: on small
     motions alone a network from random weights rests long at "nothing moves".
     """
 
-    def __init__(self, bank: ImageBank, *, size: int, batch: int, seed: int, easing: int = 0) -> None:
+    def __init__(
+        self, bank: ImageBank, *, size: int, batch: int, seed: int, easing: int = 0
+    ) -> None:
         self.bank, self.size, self.batch, self.seed, self.easing = bank, size, batch, seed, easing
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         boost = 1 + 3 * max(0.0, 1 - step / self.easing) if self.easing else 1.0
         rngs = [np.random.default_rng([self.seed, step, index]) for index in range(self.batch)]
-        firsts, seconds, flows, damaged = zip(*(make_pair(rng, self.bank, self.size, boost) for rng in rngs))
+        firsts, seconds, flows, damaged = zip(
+            *(make_pair(rng, self.bank, self.size, boost) for rng in rngs)
+        )
         # BxSxSxC -> BxCxSxS
-        images = torch.from_numpy(np.stack([np.stack(firsts), np.stack(seconds)])).permute(0, 1, 4, 2, 3)
-        return images, torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous(), torch.tensor(damaged)
-
-
-# ---------------------------------------------------------------- measuring
-
-
-def score(estimates: Tensor, flow: Tensor, damaged: Tensor) -> dict[str, float]:
-    """End-point errors in px (Nx2xSxS), and how well the 12x12 motion signature is kept.
-
-    "signature" is the mean cosine between true and estimated flow after pooling to 12x12 cells
-    and scaling each vector by 1 / (|v| + 0.3 px), the form in which the tracing compares it.
-    """
-    error, motion = (estimates - flow).norm(dim=1), flow.norm(dim=1)
-    result = {"all": error.mean(), "clean": error[~damaged].mean(), "damaged": error[damaged].mean()}
-    for name, (low, high) in SIZE_BINS.items():
-        result[name] = error[(motion >= low) & (motion < high)].mean()
-    cells = [F.adaptive_avg_pool2d(field, 12) for field in (estimates, flow)]
-    result["12x12"] = (cells[0] - cells[1]).norm(dim=1).mean()
-    scaled = [(cell / (cell.norm(dim=1, keepdim=True) + 0.3)).flatten(1) for cell in cells]
-    moving = scaled[1].norm(dim=1) > 1e-3
-    result["signature"] = F.cosine_similarity(scaled[0], scaled[1])[moving].mean()
-    return {name: round(float(value), 4) for name, value in result.items()}
-
-
-def score_rivals(pairs: Sequence) -> dict[str, dict[str, float]]:
-    """OpenCV's DIS flow (Kroeger et al. 2016), medium preset, and no motion at all, on the same pairs."""
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow, damaged = (torch.cat(parts) for parts in list(zip(*pairs))[1:])
-    # BxCxSxS -> BxSxSxC
-    images = torch.cat([batch for batch, _, _ in pairs], dim=1).permute(0, 1, 3, 4, 2).numpy()
-    grey = [[cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in side] for side in images]
-    fields = np.stack([dis.calc(first, second, None) for first, second in zip(*grey)])
-    estimates = torch.from_numpy(fields).permute(0, 3, 1, 2)
-    return {"dis_medium": score(estimates, flow, damaged), "zero": score(torch.zeros_like(flow), flow, damaged)}
+        images = torch.from_numpy(np.stack([np.stack(firsts), np.stack(seconds)])).permute(
+            0, 1, 4, 2, 3
+        )
+        return (
+            images,
+            torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous(),
+            torch.tensor(damaged),
+        )

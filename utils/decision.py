@@ -1,0 +1,93 @@
+"""From evidence to a verdict: a calibrated choice among hypotheses, "none of them" included.
+
+A hypothesis is one place of one source. Its log-odds against "no source here" are a linear
+function of its evidence; a softmax over all hypotheses and the empty one (log-odds 0) gives
+probabilities (a conditional logit model, McFadden 1974). Places that fit equally well share the
+probability, which is what makes a case ambiguous. The coefficients are fitted by
+`models/training/fit_decision.py` on clips that are not used for measuring.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.layout import read_json
+
+DECISION_FILE = Path(__file__).parents[1] / "models" / "weights" / "decision.json"
+FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "person_inliers",
+            "background_inliers", "scene", "frames", "movement", "uneven_rate")
+TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
+MAX_LEAD = 0.5  # a larger lead says no more
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One place of one source that a fake may come from, with its evidence."""
+
+    source: str  # file name under the sources' root
+    start: int  # source frames of the fake's first and last frame
+    end: int
+    rate: float  # source frames per fake frame
+    flip: int
+    motion_score: float  # weighted cosine, -1 to 1
+    scene_score: float  # cosine, -1 to 1
+    inliers: int
+    background_inliers: int
+    registered: bool  # the comparison was made through the local features' mapping
+
+
+def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.ndarray:
+    """Features of every hypothesis, [H, len(FEATURES)].
+
+    frames: of the fake; movement: mean displacement of its person, pixels of the person crop.
+    """
+    rows = []
+    for h in hypotheses:
+        elsewhere = [o.motion_score for o in hypotheses if o.source != h.source]
+        same = [o.motion_score for o in hypotheses if o.source == h.source and o is not h]
+        rows.append((
+            1.0, h.motion_score, _lead(h.motion_score, elsewhere), _lead(h.motion_score, same),
+            np.log1p(max(0, h.inliers - h.background_inliers)), np.log1p(h.background_inliers),
+            h.scene_score, np.log(frames / 25), np.log(movement + 0.01),
+            float(abs(h.rate - 1) > 1e-6)))
+    return np.array(rows, float).reshape(-1, len(FEATURES))
+
+
+def _lead(score: float, others: list[float]) -> float:
+    return float(np.clip(score - max(others, default=score - MAX_LEAD), -MAX_LEAD, MAX_LEAD))
+
+
+def probabilities(features: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """[H, F] and [F] -> [H + 1], the last one that of "no source here"."""
+    logits = np.append(features @ coefficients, 0.0)
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()
+
+
+def load_coefficients(path: Path = DECISION_FILE) -> np.ndarray:
+    """Coefficients in the order of FEATURES. Raises InputError for a file of another kind."""
+    stored = read_json(path)["coefficients"]
+    return np.array([stored[name] for name in FEATURES])
+
+
+def verdict(chances: np.ndarray) -> str:
+    """Verdict from probabilities(): the majority's word, ambiguous where there is none."""
+    if chances[-1] >= 0.5:
+        return NO_SOURCE
+    return TRACED if len(chances) > 1 and chances[:-1].max() >= 0.5 else AMBIGUOUS
+
+
+def explain(word: str, best: Hypothesis, chances: np.ndarray) -> str:
+    """One plain sentence for the verdict. chances: what probabilities() gave."""
+    percent = f"{100 * chances[:-1].max():.0f} %"
+    scene = (f"{best.inliers} local features agree" if best.registered
+             else f"the scenes' cosine is {best.scene_score:.2f}")
+    match = f"motion matches {best.motion_score:.2f}, {scene}"
+    if word == NO_SOURCE:
+        return (f"nothing here fits well enough; the nearest is {best.source} "
+                f"({match}; {percent})")
+    if word == AMBIGUOUS:
+        return (f"several places fit about as well, or the best one is not clear enough "
+                f"({percent}); the best is given: {match}")
+    return f"{match}; {percent} sure of source and frames"
