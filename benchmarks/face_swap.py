@@ -220,7 +220,8 @@ def open_mouth(frame: np.ndarray, points: np.ndarray, amount: float) -> np.ndarr
         along / (0.05 * length))
     source = (grid - push[..., None] * down).astype(np.float32)
     moved = cv2.remap(part, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    gap = np.exp(-(along / (0.06 * length * max(amount, 0.1))) ** 4 - (across / (0.26 * length)) ** 4)
+    slit = 0.06 * length * max(amount, 0.1)
+    gap = np.exp(-(along / slit) ** 4 - (across / (0.26 * length)) ** 4)
     shade = 1 - 0.7 * min(max(amount, 0.0), 1.0) * gap[..., None]
     result = frame.copy()
     result[top:top + part.shape[0], left:left + part.shape[1]] = moved * shade

@@ -118,7 +118,8 @@ def main(video_root: Path, out_root: Path, fakes_per_source: int = 4, seed: int 
 
     def work(job: Job) -> bool:
         record, video = _record_path(out_root, job), out_root / "fake_data" / job.name
-        if not overwrite and video.is_file() and _read_record(record).get("key") == _key(job, clips):
+        made = video.is_file() and _read_record(record).get("key") == _key(job, clips)
+        if made and not overwrite:
             return False
         rng = np.random.default_rng([*job.seed, 1])
         rows = make_fake(job, *_choose_material(job, clips, rng), video)

@@ -76,7 +76,7 @@ class VideoReader:
         start_time = None
         with _open(self.path) as container:
             stream = _video_stream(container, self.path)
-            stream.thread_type = "AUTO"
+            stream.thread_type = "SLICE"  # frame threads would lose frames beside damage
             stream.codec_context.thread_count = self.threads
             for index, raw in enumerate(_decode(container, stream)):
                 self.decoded = index + 1
@@ -120,31 +120,29 @@ def _is_cover_picture(stream: av.VideoStream) -> bool:
 def _decode(container: av.container.InputContainer,
             stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     """Frames of a stream; a packet that the decoder refuses costs its own frames only."""
-    packets = container.demux(stream)
-    while True:
+    for packet in _packets(container, stream):
         try:
-            packet = next(packets)
-            frames = packet.decode()
-        except StopIteration:
-            return
-        except av.error.EOFError:
-            return
+            frames = stream.decode(packet)
         except av.error.InvalidDataError:
             continue
         except av.error.FFmpegError:
-            return  # the container ends in damage: what was decoded so far counts
+            return
         yield from frames
+
+
+def _packets(container: av.container.InputContainer,
+             stream: av.VideoStream) -> Iterator[av.Packet | None]:
+    """Packets up to the first damage of the container; then None, so that the decoder gives the
+    frames that it still holds."""
+    try:
+        yield from container.demux(stream)
+    except av.error.FFmpegError:
+        yield None
 
 
 def _count_packets(container: av.container.InputContainer, stream: av.VideoStream) -> int:
     """Packets that carry data, up to the first damage of the container."""
-    count = 0
-    try:
-        for packet in container.demux(stream):
-            count += packet.size > 0
-    except av.error.FFmpegError:
-        pass
-    return count
+    return sum(packet is not None and packet.size > 0 for packet in _packets(container, stream))
 
 
 def _to_bgr(raw: av.VideoFrame, max_side: int | None) -> np.ndarray:
@@ -174,7 +172,8 @@ class VideoWriter:
                                   options={"movflags": "+faststart"})
         self._stream = None
         self._rate = Fraction(fps).limit_denominator(10000)
-        self._options = {"crf": str(crf), "preset": preset, "threads": "1"}
+        self._options = {"crf": str(crf), "preset": preset, "threads": "1",
+                         "x264-params": "mbtree=0"}  # its AVX-512 code does not repeat itself
 
     def write(self, image: np.ndarray) -> None:
         """Append one frame."""

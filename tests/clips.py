@@ -1,0 +1,124 @@
+"""Small synthetic videos for the tests, written with PyAV.
+
+Numbered clips carry every frame's number in its pixels, as blocks that survive compression, so
+that a decoded frame says which one it is. Person clips show a photographed person in motion.
+"""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from skimage import data
+
+from benchmarks.animate import Actor, animate, make_actor
+from models.face_detector import FaceDetector
+from models.segmenter import SelfieSegmenter
+
+WIDTH, HEIGHT, BITS = 96, 64, 8
+BLOCK = WIDTH // BITS
+PERSON_SIZE = (192, 192)
+
+
+def numbered(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """[H, W, 3] uint8 BGR: a drifting pattern with the number as black and white blocks on top."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    pattern = 128 + 60 * np.sin((x + 2 * number) / 7) * np.cos((y - number) / 5)
+    image = np.repeat(pattern[..., None], 3, axis=2).astype(np.uint8)
+    for bit in range(BITS):
+        image[:24, bit * BLOCK:(bit + 1) * BLOCK] = 255 * (number >> bit & 1)
+    return image
+
+
+def number_of(image: np.ndarray) -> int:
+    """The number that numbered() wrote; the picture may be scaled."""
+    scale = image.shape[1] / WIDTH
+    row = image[round(12 * scale)].mean(axis=1)
+    return sum(int(row[int((bit + 0.5) * BLOCK * scale)] > 127) << bit for bit in range(BITS))
+
+
+def write_clip(path: Path, frames: Iterable[np.ndarray], *, codec: str = "libx264", fps: int = 25,
+               times: list[float] | None = None, pix_fmt: str = "yuv420p",
+               disposition: av.stream.Disposition | None = None, **options: str) -> Path:
+    """Encode frames [H, W, 3] uint8 BGR; returns the path.
+
+    times: presentation time of every frame in seconds, for a variable rate or an odd start.
+    options: of the encoder.
+    """
+    frames = list(frames)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(f"file:{path}", "w") as container:
+        stream = container.add_stream(codec, rate=fps, options={"threads": "1", **options})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        if disposition is not None:
+            stream.disposition = disposition
+        base = Fraction(1, 1000) if times else Fraction(1, fps)
+        stream.codec_context.time_base = base
+        for index, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "bgr24")
+            frame.pts = round(times[index] * 1000) if times else index
+            frame.time_base = base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def numbered_clip(path: Path, count: int, **options) -> Path:
+    """A clip of the numbers 0 to count - 1; options of write_clip()."""
+    return write_clip(path, (numbered(index) for index in range(count)), **options)
+
+
+def set_rotation(path: Path, quarter_turns: int) -> None:
+    """Patch the display matrix of an MP4 or MOV: shown turned clockwise by quarter turns."""
+    cosine, sine = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarter_turns % 4]
+    one = 1 << 16
+    matrix = np.array([cosine * one, sine * one, 0, -sine * one, cosine * one, 0, 0, 0, 1 << 30],
+                      ">i4")
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44  # version 0: the matrix follows the volume
+    content[start:start + 36] = matrix.tobytes()
+    path.write_bytes(content)
+
+
+def write_sound(path: Path, seconds: float = 0.5) -> Path:
+    """A file with an audio stream and nothing else."""
+    rate = 16000
+    wave = np.sin(np.arange(int(seconds * rate)) * 440 * 2 * np.pi / rate).astype(np.float32)
+    with av.open(f"file:{path}", "w") as container:
+        stream = container.add_stream("aac", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+        frame.sample_rate = rate
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def place(name: str, size: tuple[int, int] = PERSON_SIZE) -> np.ndarray:
+    """A photographed place, [H, W, 3] uint8 BGR; the name of a picture of skimage.data."""
+    photo = np.atleast_3d(getattr(data, name)())
+    photo = np.broadcast_to(photo, (*photo.shape[:2], 3))[..., ::-1]
+    return cv2.resize(np.ascontiguousarray(photo), size, interpolation=cv2.INTER_AREA)
+
+
+@lru_cache
+def actor() -> Actor:
+    """The person of the person clips."""
+    photo = data.astronaut()[..., ::-1].copy()
+    return make_actor(photo, PERSON_SIZE, 0.14, (0.5, 0.35), SelfieSegmenter(), FaceDetector())
+
+
+def person_frames(seed: int, count: int, background: str) -> Iterator[np.ndarray]:
+    """Frames of a person who moves, differently for every seed, before a photographed place."""
+    return animate(actor(), place(background), count, 25.0, np.random.default_rng(seed))
+
+
+def empty_frames(background: str, count: int) -> Iterator[np.ndarray]:
+    """Frames of a place without a person, the camera drifting slowly."""
+    photo = place(background, (PERSON_SIZE[0] + 40, PERSON_SIZE[1]))
+    for index in range(count):
+        shift = round(20 + 15 * np.sin(index / 9))
+        yield photo[:, shift:shift + PERSON_SIZE[0]]
