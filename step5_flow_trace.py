@@ -31,7 +31,7 @@ from utils.geometry import square_mapping
 from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
                           read_arrays, read_image, read_json, video_folders, write_arrays,
                           write_json)
-from utils.matching import (NEIGHBOURHOOD, RATES, Alignment, SourceMotion, pair_scores, prepare,
+from utils.matching import (NEIGHBOURHOOD, Alignment, SourceMotion, pair_scores, prepare,
                             refine, rough_places, slide)
 from utils.report import write_report
 from utils.scene_index import SceneEntry
@@ -161,6 +161,7 @@ class IndexedSource:
     motion: SourceMotion
     square: Square
     times_s: np.ndarray  # [T] seconds from the first frame
+    fps: float
 
 
 def read_motion(source_id: str, tools: Tools) -> IndexedSource | None:
@@ -171,7 +172,8 @@ def read_motion(source_id: str, tools: Tools) -> IndexedSource | None:
     arrays = found[1]
     grid = MotionGrid(arrays["flow"].astype(np.float32),
                       arrays["weight"].astype(np.float32) / 255)
-    return IndexedSource(prepare(grid), tuple(arrays["square"]), arrays["times_s"])
+    return IndexedSource(prepare(grid), tuple(arrays["square"]), arrays["times_s"],
+                         found[0]["source"]["fps"])
 
 
 # --- fakes -----------------------------------------------------------------------------------
@@ -191,7 +193,7 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     for candidate in candidates:
         source = load(candidate["source_id"])
         if grid is not None and source is not None:
-            places += compare(grid, square, record.width, candidate, source)
+            places += compare(grid, square, record, candidate, source)
     found = look_closer(sorted(places, key=lambda place: -place.rough.score))
     write_json(path, result(record, grid, found, candidates, load, made_with, tools))
     return True
@@ -224,6 +226,7 @@ class Place:
     grid: MotionGrid  # the fake's motion as it was compared
     flip: int
     registered: bool
+    natural: float  # source frames per fake frame if nothing was re-timed
     rough: Alignment
 
     def hypothesis(self, alignment: Alignment) -> Hypothesis:
@@ -233,21 +236,22 @@ class Place:
                           c["background_inliers"], self.registered)
 
 
-def compare(fake: MotionGrid, square: Square, width: int, candidate: dict,
+def compare(fake: MotionGrid, square: Square, record: VideoRecord, candidate: dict,
             source: IndexedSource) -> list[Place]:
     """The best rough places of one source: person square to person square, and, where local
     features gave a mapping, through that (then it is known whether the fake is mirrored)."""
+    natural = source.fps / record.fps
     turned = {0: fake, 1: fake.mirrored()}
     versions = [(flip, False, grid.pooled()) for flip, grid in turned.items()
                 if not candidate["verified"] or flip == candidate["flip"]]
     if candidate["verified"]:
         mapping = square_mapping(np.array(candidate["mapping"]), square, source.square,
-                                 width if candidate["flip"] else None)
+                                 record.width if candidate["flip"] else None)
         versions.append((candidate["flip"], True,
                          turned[candidate["flip"]].warped(mapping).pooled()))
-    places = [Place(candidate, source, grid, flip, registered, rough)
+    places = [Place(candidate, source, grid, flip, registered, natural, rough)
               for flip, registered, grid in versions
-              for rough in rough_places(pair_scores(grid, source.motion), RATES, PLACES)]
+              for rough in rough_places(pair_scores(grid, source.motion), natural, PLACES)]
     return distinct(sorted(places, key=lambda place: -place.rough.score))[:PLACES]
 
 
@@ -273,7 +277,7 @@ def look_closer(places: list[Place]) -> list[tuple[Hypothesis, np.ndarray]]:
         seen.add(place.candidate["source"])
         if rank < REFINED or first and place.candidate["verified"]:
             scores = pair_scores(place.grid, place.source.motion)
-            alignment = refine(scores, place.rough)
+            alignment = refine(scores, place.rough, place.natural)
             curve = slide(scores, alignment.rate, alignment.phase)
             found.append((place.hypothesis(alignment), curve))
         else:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from models.fetch import ModelFileError
@@ -50,8 +51,10 @@ def run_batch(items: Iterable[Item], work: Callable[[Item], bool], *, name: Call
     work returns True when it did something and False when the item was complete already; what
     it raises is logged in one line and costs that item only.
     """
-    summary, items = Summary(), list(items)
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    summary, items, cores = Summary(), list(items), os.cpu_count() or 1
+    workers = workers or cores
+    # workers fill the cores: libraries that start threads of their own would only get in the way
+    with threadpool_limits(max(1, cores // workers)), ThreadPoolExecutor(workers) as pool:
         names = {pool.submit(work, item): name(item) for item in items}
         bar = tqdm(as_completed(names), total=len(items), desc=label, unit="video",
                    disable=None if log.isEnabledFor(logging.INFO) else True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.layout import read_json
+from utils.layout import InputError, read_json
 
 DECISION_FILE = Path(__file__).parents[1] / "models" / "weights" / "decision.json"
 FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "person_inliers",
@@ -67,8 +67,11 @@ def probabilities(features: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
 
 def load_coefficients(path: Path = DECISION_FILE) -> np.ndarray:
     """Coefficients in the order of FEATURES. Raises InputError for a file of another kind."""
-    stored = read_json(path)["coefficients"]
-    return np.array([stored[name] for name in FEATURES])
+    try:
+        stored = read_json(path)["coefficients"]
+        return np.array([float(stored[name]) for name in FEATURES])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a file of decision coefficients ({error})") from error
 
 
 def verdict(chances: np.ndarray) -> str:

@@ -27,6 +27,7 @@ from utils.video import VIDEO_EXTENSIONS
 RECORD_NAME = "video.json"
 RECTANGLES_NAME = "rectangles.json"
 _FRAME_NAME = re.compile(r"frame_(\d{6,})\.png")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")  # what fresh_folder() writes into
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # fast; the frames are working files
 
 
@@ -161,8 +162,9 @@ def video_folders(root: Path, made_by: str) -> dict[str, VideoRecord]:
     Raises InputError, naming the step to run first, when there is none.
     """
     root = Path(root)
-    records = {path.parent.relative_to(root).as_posix(): VideoRecord.read(path.parent)
-               for path in sorted(root.rglob(RECORD_NAME))}
+    folders = {path.parent.relative_to(root).as_posix(): path.parent
+               for path in root.rglob(RECORD_NAME) if not _TEMPORARY.fullmatch(path.parent.name)}
+    records = {video_id: VideoRecord.read(folders[video_id]) for video_id in sorted(folders)}
     found = {video_id: record for video_id, record in records.items() if record is not None}
     if not found:
         raise InputError(f"{root}: nothing finished in it; run {made_by} first")

@@ -6,7 +6,6 @@ and whole windows are compared by a weighted cosine. A rate other than 1 compare
 frames with the summed displacement of the source frames between theirs.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ RATES = (1.0, 0.5, 0.6, 2 / 3, 0.75, 0.8, 5 / 6, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2
          5 / 3, 1.8, 2.0)  # source frames per fake frame that are tried first
 FINE_STEP, FINE_STEPS = 0.005, [step for step in range(-8, 9) if step]
 PHASES = (0.0, 0.25, 0.5, 0.75)
-RATE_PRIOR = 0.003  # an uneven rate must score that much better than an even one
+UNUSUAL_RATE, FINE_RATE = 0.02, 0.045  # how much better a rate of RATES, or any other, must score
 NEAR = 3  # frames that a start may move when rate and phase are refined
 NEIGHBOURHOOD = 5  # frames within which two starts are one place
 MAX_STEP = 2  # source frames between two successive fake frames, at most
@@ -116,22 +115,31 @@ def _diagonal_sums(values: np.ndarray, steps: np.ndarray, offsets: np.ndarray,
     return total
 
 
-def rough_places(scores: PairScores, rates: Iterable[float], keep: int = 5) -> list[Alignment]:
-    """The best places over all starts and the given rates, best first; refine() the good ones.
+def rough_places(scores: PairScores, natural: float = 1.0, keep: int = 5) -> list[Alignment]:
+    """The best places over all starts and usual rates, best first; refine() the good ones.
 
-    Places within NEIGHBOURHOOD frames of a better one are left out.
+    natural: source frames per fake frame when nothing was re-timed, the ratio of the two videos'
+    frame rates. It and 1 are taken unless another rate is clearly better. Places within
+    NEIGHBOURHOOD frames of a better one are left out.
     """
     found = []
-    for rate in rates:
+    for rate in {**dict.fromkeys(RATES), natural: None}:
         phase = 0.5 if rate % 1 else 0.0
         curve = slide(scores, rate, phase)
         found += [_alignment(scores, float(curve[start]), start, rate, phase)
                   for start in _peaks(curve, keep)]
     kept: list[Alignment] = []
-    for place in sorted(found, key=lambda place: -place.score):
+    for place in sorted(found, key=lambda place: handicap(place.rate, natural) - place.score):
         if all(abs(place.start - other.start) > NEIGHBOURHOOD for other in kept):
             kept.append(place)
     return kept[:keep]
+
+
+def handicap(rate: float, natural: float = 1.0) -> float:
+    """How much better than rate 1 a rate must score to be believed."""
+    if rate in (1.0, natural):
+        return 0.0
+    return UNUSUAL_RATE if rate in RATES else FINE_RATE
 
 
 def _alignment(scores: PairScores, score: float, start: int, rate: float,
@@ -150,7 +158,7 @@ def _peaks(curve: np.ndarray, keep: int) -> np.ndarray:
     return tops[np.argsort(-curve[tops], kind="stable")[:keep]]
 
 
-def refine(scores: PairScores, rough: Alignment) -> Alignment:
+def refine(scores: PairScores, rough: Alignment, natural: float = 1.0) -> Alignment:
     """Try finer rates, sampling phases and starts around a rough place."""
     count, rate = scores.dot.shape[1] + 1, rough.rate
     best = (-np.inf, rough.score, rough.start, rate, rough.phase)
@@ -159,8 +167,8 @@ def refine(scores: PairScores, rough: Alignment) -> Alignment:
             curve, first = _slide_near(scores, sample_offsets(count, tried, phase), rough.start)
             if len(curve):
                 place, score = int(curve.argmax()), float(curve.max())
-                handicap = RATE_PRIOR if tried != rate else 0.0
-                best = max(best, (score - handicap, score, first + place, tried, phase))
+                best = max(best, (score - handicap(tried, natural), score, first + place, tried,
+                                  phase))
     return _alignment(scores, *best[1:])
 
 

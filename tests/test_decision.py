@@ -1,0 +1,97 @@
+"""Probabilities, verdicts and their sentences follow from the evidence."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from utils import decision
+from utils.decision import FEATURES, Hypothesis, evidence, explain, probabilities, verdict
+from utils.layout import InputError, write_json
+
+PLACE = Hypothesis(source="a.mp4", start=10, end=34, rate=1.0, flip=0, motion_score=0.8,
+                   scene_score=0.6, inliers=0, background_inliers=0, registered=False)
+
+
+def chances_of(hypotheses: list[Hypothesis], frames: int = 25, movement: float = 1.0):
+    return probabilities(evidence(hypotheses, frames, movement), decision.load_coefficients())
+
+
+def test_probabilities_by_hand():
+    features = np.array([[1.0, 0.0], [0.0, 1.0]])
+    chances = probabilities(features, np.array([np.log(2), np.log(3)]))
+    assert chances == pytest.approx([2 / 6, 3 / 6, 1 / 6])  # odds 2 : 3 : 1 for none of them
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 7])
+def test_probabilities_sum_to_one(number):
+    rng = np.random.default_rng(number)
+    chances = probabilities(rng.normal(0, 300, (number, 3)), rng.normal(size=3))
+    assert len(chances) == number + 1 and (chances >= 0).all()
+    assert chances.sum() == pytest.approx(1)
+
+
+def test_nothing_to_choose_from_is_no_source():
+    chances = chances_of([])
+    assert chances.tolist() == [1.0] and verdict(chances) == decision.NO_SOURCE
+
+
+def test_evidence_has_a_row_per_place_and_a_column_per_feature():
+    rows = evidence([PLACE, replace(PLACE, start=90), replace(PLACE, source="b.mp4")], 25, 1.0)
+    assert rows.shape == (3, len(FEATURES)) and np.isfinite(rows).all()
+    assert evidence([], 25, 1.0).shape == (0, len(FEATURES))
+    assert np.isfinite(evidence([PLACE], 2, 0.0)).all()
+
+
+def test_two_equal_places_share():
+    other = replace(PLACE, source="b.mp4")
+    alone, chances = chances_of([PLACE]), chances_of([PLACE, other])
+    assert chances[0] == pytest.approx(chances[1])
+    assert chances[0] < min(alone[0], 0.5 + 1e-9)
+
+
+def test_order_of_the_places_does_not_matter():
+    places = [PLACE, replace(PLACE, start=90, motion_score=0.6),
+              replace(PLACE, source="b.mp4", motion_score=0.7, inliers=12)]
+    forth, back = chances_of(places), chances_of(places[::-1])
+    assert forth[:-1] == pytest.approx(back[:-1][::-1]) and forth[-1] == pytest.approx(back[-1])
+
+
+def test_better_motion_is_more_likely():
+    places = [PLACE, replace(PLACE, source="b.mp4", motion_score=0.5)]
+    chances = chances_of(places)
+    assert chances[0] > chances[1]
+
+
+@pytest.mark.parametrize("chances, word", [
+    ([1.0], "no_source"), ([0.5, 0.5], "no_source"), ([0.2, 0.8], "no_source"),
+    ([0.6, 0.1, 0.3], "traced"), ([0.51, 0.49], "traced"), ([0.1, 0.85, 0.05], "traced"),
+    ([0.4, 0.4, 0.2], "ambiguous"), ([0.3, 0.3, 0.4], "ambiguous")])
+def test_verdict_is_the_word_of_the_majority(chances, word):
+    assert verdict(np.array(chances)) == word
+
+
+@pytest.mark.parametrize("chances, word", [([0.9, 0.1], "traced"), ([0.4, 0.35, 0.25], "ambiguous"),
+                                           ([0.1, 0.9], "no_source")])
+def test_explanations_are_plain(chances, word):
+    text = explain(word, PLACE, np.array(chances))
+    assert "0.80" in text and f"{100 * chances[0]:.0f} %" in text
+    assert ("a.mp4" in text) == (word == "no_source")
+    seen = explain(word, replace(PLACE, registered=True, inliers=31), np.array(chances))
+    assert "31 local features" in seen
+
+
+def test_coefficients_come_in_the_order_of_the_features(tmp_path):
+    write_json(tmp_path / "a.json", {"coefficients": {name: index for index, name in
+                                                      reversed(list(enumerate(FEATURES)))}})
+    assert decision.load_coefficients(tmp_path / "a.json").tolist() == list(range(len(FEATURES)))
+    assert len(decision.load_coefficients()) == len(FEATURES)
+
+
+@pytest.mark.parametrize("content", [None, {}, {"coefficients": {}}, {"coefficients": [1, 2]},
+                                     {"coefficients": {name: "x" for name in FEATURES}}])
+def test_another_file_is_named(tmp_path, content):
+    if content is not None:
+        write_json(tmp_path / "a.json", content)
+    with pytest.raises(InputError, match="a.json"):
+        decision.load_coefficients(tmp_path / "a.json")

@@ -1,0 +1,132 @@
+"""Optical flow: known displacements, shapes, and weights that say what is wrong with them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from models.fetch import ModelFileError
+from models.flow import RAFT_BATCH, DisFlow, RaftFlow, make_flow
+from models.torchvision_compat import torchvision
+
+ROOT = Path(__file__).parents[1]
+
+
+def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).uniform(0, 255, (height, width, 3))
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2.0)
+    return ((smooth - smooth.min()) * (255 / np.ptp(smooth))).astype(np.uint8)
+
+
+def pair(dx: int, dy: int, size: int = 160) -> tuple[np.ndarray, np.ndarray]:
+    """A picture, and the same one moved by (dx, dy) pixels: [1, H, W, 3] each."""
+    image = texture(size + 40, size + 40)
+    moved = image[20 - dy:20 - dy + size, 20 - dx:20 - dx + size]
+    return image[None, 20:20 + size, 20:20 + size].copy(), moved[None].copy()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A state dict of raft_small with random weights."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "raft_small.pth"
+    torch.save(torchvision.models.optical_flow.raft_small(weights=None).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def raft(weights):
+    return RaftFlow(weights, updates=2)
+
+
+@pytest.mark.parametrize("dx, dy", [(0, 0), (3, -2), (-5, 4)])
+def test_dis_sees_a_known_motion(dx, dy):
+    flow = DisFlow().flow(*pair(dx, dy))
+    assert flow.shape == (1, 160, 160, 2) and flow.dtype == np.float32
+    assert np.allclose(np.median(flow[0, 16:-16, 16:-16], axis=(0, 1)), (dx, dy), atol=0.2)
+
+
+def test_dis_takes_pairs_one_by_one():
+    a, b = (np.concatenate(frames) for frames in zip(pair(3, -2), pair(-5, 4)))
+    flow, estimator = DisFlow().flow(a, b), DisFlow()
+    assert np.array_equal(flow[1], estimator.flow(a[1:], b[1:])[0])
+    assert DisFlow().flow(a[:0], b[:0]).shape == (0, 160, 160, 2)
+
+
+@pytest.mark.parametrize("height, width", [(128, 128), (130, 141), (40, 200)])
+def test_raft_gives_a_displacement_for_every_pixel(raft, height, width):
+    frames = np.stack([texture(height, width, seed) for seed in range(3)])
+    flow = raft.flow(frames[:-1], frames[1:])
+    assert flow.shape == (2, height, width, 2) and flow.dtype == np.float32
+    assert np.isfinite(flow).all()
+
+
+def test_raft_batches_do_not_change_the_result(raft):
+    frames = np.stack([texture(32, 32, seed) for seed in range(RAFT_BATCH + 2)])
+    flow = raft.flow(frames[:-1], frames[1:])
+    assert flow.shape == (RAFT_BATCH + 1, 32, 32, 2)
+    last = raft.flow(frames[-2:-1], frames[-1:])
+    assert np.allclose(flow[-1], last[0], atol=0.05 * np.abs(flow[-1]).max() + 0.05)
+    assert raft.flow(frames[:0], frames[:0]).shape == (0, 32, 32, 2)
+
+
+def test_raft_sees_colours_as_rgb(raft):
+    first, second = pair(3, -2, 128)
+    assert not np.allclose(raft.flow(first, second), raft.flow(first[..., ::-1], second[..., ::-1]))
+
+
+def test_raft_identity_follows_the_weights(raft, weights, tmp_path):
+    state = torch.load(weights, weights_only=True)
+    name = next(iter(state))
+    torch.save({**state, name: state[name] + 1}, tmp_path / "other.pth")
+    assert RaftFlow(tmp_path / "other.pth", updates=2).identity != raft.identity
+    assert RaftFlow(weights, updates=2).identity == raft.identity
+
+
+def test_half_precision_weights_are_taken(raft, weights, tmp_path):
+    state = torch.load(weights, weights_only=True)
+    torch.save({name: value.half() if value.is_floating_point() else value
+                for name, value in state.items()}, tmp_path / "half.pth")
+    frames = pair(2, 1, 128)
+    assert np.allclose(RaftFlow(tmp_path / "half.pth", updates=2).flow(*frames),
+                       raft.flow(*frames), atol=0.5)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no weights"])
+def test_unusable_weights_are_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "raft.pth").write_bytes(content)
+    with pytest.raises(ModelFileError, match="raft.pth"):
+        make_flow("raft", tmp_path / "raft.pth")
+
+
+def test_weights_of_another_network_are_named(tmp_path):
+    torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(ModelFileError, match="other.pth"):
+        make_flow("raft", tmp_path / "other.pth")
+
+
+def test_weights_cannot_run_code(tmp_path):
+    torch.save({"code": print}, tmp_path / "code.pth")
+    with pytest.raises(ModelFileError, match="code.pth"):
+        make_flow("raft", tmp_path / "code.pth")
+
+
+def test_names_of_estimators(weights):
+    assert isinstance(make_flow("dis"), DisFlow)
+    assert isinstance(make_flow("raft", weights), RaftFlow)
+    with pytest.raises(ValueError, match="farneback"):
+        make_flow("farneback")
+
+
+def test_torchvision_imports_beside_any_torch():
+    code = ("from models.torchvision_compat import torchvision; import torch; "
+            "print(torch.ops.torchvision.nms.default._schema)")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor" in done.stdout

@@ -1,0 +1,159 @@
+"""A stretch cut out of a source's motion is found at its exact start."""
+
+import numpy as np
+import pytest
+
+from models.motion import MotionGrid
+from utils.matching import (NEIGHBOURHOOD, pair_scores, prepare, refine, rough_places,
+                            sample_offsets, slide)
+
+CELLS, FRAMES, START, COUNT = 6, 120, 37, 30  # of the source; the fake's first frame and length
+TRIED = (1.0, 0.8, 1.25, 2.0)
+
+
+def motion(seed: int, frames: int = FRAMES) -> MotionGrid:
+    """Random motion of a person who fills most of the grid."""
+    rng = np.random.default_rng(seed)
+    flow = rng.normal(0, 1, (frames - 1, CELLS, CELLS, 2)).astype(np.float32)
+    weight = np.ones((frames - 1, CELLS, CELLS), np.float32)
+    weight[:, 0] = 0
+    return MotionGrid(flow, weight)
+
+
+def cut(source: MotionGrid, start: int, rate: float = 1.0, phase: float = 0.0,
+        count: int = COUNT) -> MotionGrid:
+    """Motion of `count` frames taken out of a source at a rate."""
+    at = start + sample_offsets(count, rate, phase)
+    flow = [source.flow[a:b].sum(axis=0) for a, b in zip(at[:-1], at[1:])]
+    return MotionGrid(np.stack(flow), source.weight[:count - 1])
+
+
+def best(fake: MotionGrid, source: MotionGrid):
+    return rough_places(pair_scores(fake, prepare(source)))[0]
+
+
+def test_offsets_by_hand():
+    assert sample_offsets(5, 1.0, 0.0).tolist() == [0, 1, 2, 3, 4]
+    assert sample_offsets(5, 1.25, 0.0).tolist() == [0, 1, 2, 3, 5]
+    assert sample_offsets(5, 1.25, 0.5).tolist() == [0, 1, 3, 4, 5]
+    assert sample_offsets(6, 0.5, 0.0).tolist() == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("rate")
+def test_exact_start_rate_and_end(rate):
+    source = motion(0)
+    phase = 0.5 if rate % 1 else 0.0
+    found = best(cut(source, START, rate, phase), source)
+    assert (found.start, found.rate) == (START, rate)
+    assert found.end == START + sample_offsets(COUNT, rate, phase)[-1]
+    assert found.score == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("start", [0, FRAMES - COUNT])
+def test_the_first_and_the_last_start(start):
+    source = motion(0)
+    found = best(cut(source, start), source)
+    assert (found.start, found.end) == (start, start + COUNT - 1)
+
+
+def test_another_source_scores_lower():
+    fake = cut(motion(0), START)
+    assert best(fake, motion(1)).score < 0.5 < 0.99 < best(fake, motion(0)).score
+
+
+def test_a_mirrored_fake_is_found_in_the_mirror_only():
+    source = motion(0)
+    fake = cut(source, START).mirrored()
+    found = best(fake.mirrored(), source)
+    assert (found.start, found.score) == (START, pytest.approx(1, abs=1e-4))
+    assert best(fake, source).score < 0.5
+
+
+def test_cells_without_the_person_do_not_count():
+    source, fake = motion(0), cut(motion(0), START)
+    fake.flow[:, 0] = 100.0  # there the source has no person
+    fake.flow[:, 3, 3] = -100.0
+    fake.weight[:, 3, 3] = 0.0
+    assert best(fake, source).score == pytest.approx(1, abs=1e-4)
+
+
+def test_noise_lowers_the_score_and_keeps_the_place():
+    source, fake = motion(0), cut(motion(0), START)
+    noise = np.random.default_rng(5).normal(0, 0.7, fake.flow.shape).astype(np.float32)
+    found = best(MotionGrid(fake.flow + noise, fake.weight), source)
+    assert found.start == START and 0.5 < found.score < 0.95
+
+
+def test_curve_has_one_score_per_start():
+    source = motion(0)
+    scores = pair_scores(cut(source, START), prepare(source))
+    for rate in TRIED:
+        last = sample_offsets(COUNT, rate, 0.0)[-1]
+        curve = slide(scores, rate)
+        assert len(curve) == FRAMES - last and np.abs(curve).max() <= 1 + 1e-4
+
+
+def test_a_fake_longer_than_the_source_has_no_place():
+    short = motion(0, 20)
+    scores = pair_scores(cut(motion(1), 0), prepare(short))
+    assert not len(slide(scores, 1.0)) and all(place.rate < 1 for place in rough_places(scores))
+    assert len(slide(scores, 0.5)) == 20 - 14  # 30 frames at half the rate span 15
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_very_short_sources(frames):
+    source = motion(0, frames)
+    for rate in TRIED:
+        assert not len(slide(pair_scores(cut(motion(1), 0), prepare(source)), rate))
+
+
+def test_two_frames_of_each():
+    source = motion(0, 2)
+    assert best(source, source).score == pytest.approx(1, abs=1e-4)
+
+
+def test_two_places_of_the_same_motion_are_both_found():
+    source = motion(0)
+    source.flow[80:80 + COUNT] = source.flow[START:START + COUNT]
+    places = rough_places(pair_scores(cut(source, START), prepare(source)))
+    assert {place.start for place in places[:2]} == {START, 80}
+    assert places[0].score == pytest.approx(places[1].score, abs=1e-4)
+
+
+def test_places_are_apart_and_ordered():
+    source = motion(0)
+    places = rough_places(pair_scores(cut(source, START), prepare(source)), keep=4)
+    starts = [place.start for place in places]
+    assert len(places) <= 4
+    assert all(abs(a - b) > NEIGHBOURHOOD for i, a in enumerate(starts) for b in starts[:i])
+    assert [p.score for p in places] == sorted((p.score for p in places), reverse=True)
+
+
+@pytest.mark.parametrize("rate, phase", [(1.25, 0.0), (1.25, 0.25), (0.8, 0.75)])
+def test_refinement_finds_the_phase(rate, phase):
+    source = motion(0)
+    scores = pair_scores(cut(source, START, rate, phase, 40), prepare(source))
+    rough = rough_places(scores)[0]
+    found = refine(scores, rough)
+    assert found.score >= rough.score
+    assert abs(found.start - START) <= 1 and found.rate == pytest.approx(rate, rel=0.02)
+    assert found.end == pytest.approx(START + sample_offsets(40, rate, phase)[-1], abs=1)
+    assert found.score > 0.9
+
+
+@pytest.mark.parametrize("natural", [30 / 25, 25 / 30, 30 / 29.97])
+def test_another_frame_rate_is_taken_as_it_is(natural):
+    source = motion(0)
+    fake = cut(source, START, natural, 0.5, 40)
+    scores = pair_scores(fake, prepare(source))
+    found = refine(scores, rough_places(scores, natural)[0], natural)
+    assert (found.start, found.rate) == (START, natural)
+    assert found.end == START + sample_offsets(40, natural, 0.5)[-1]
+    assert found.score == pytest.approx(1, abs=1e-4)
+
+
+def test_refinement_leaves_an_exact_place_alone():
+    source = motion(0)
+    scores = pair_scores(cut(source, START), prepare(source))
+    found = refine(scores, rough_places(scores)[0])
+    assert (found.start, found.end, found.rate) == (START, START + COUNT - 1, 1.0)

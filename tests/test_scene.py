@@ -1,0 +1,132 @@
+"""Scene embeddings: unit vectors of the background alone; the index keeps them."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from models.fetch import ModelFileError
+from models.scene import BATCH, SceneEmbedder, angular_distance, background_share
+from utils.layout import VideoRecord
+from utils.registration import find_keypoints
+from utils.scene_index import SceneEntry, entry_path, indexed_ids, is_indexed
+
+SETTINGS = {"embedder": "test"}
+RECORD = VideoRecord("sub/é.mp4", 9, "0" * 64, 25.0, 60, 96, 64, [5, 20], {"extract_num": 2})
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    return SceneEmbedder()
+
+
+def photo(name: str, size: tuple[int, int] = (320, 240)) -> np.ndarray:
+    """A photograph of skimage.data, [H, W, 4] uint8 BGRA, nothing removed."""
+    image = cv2.resize(getattr(data, name)()[..., ::-1], size, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+
+
+def holed(image: np.ndarray, x: int, y: int, radius: int) -> np.ndarray:
+    image = image.copy()
+    cv2.ellipse(image, (x, y), (radius, round(1.4 * radius)), 0, 0, 360, (0, 0, 0, 0), -1)
+    return image
+
+
+def test_embeddings_are_unit_vectors(embedder):
+    vectors = embedder.embed([photo("rocket"), photo("coffee", (640, 360)),
+                              holed(photo("rocket"), 160, 120, 60)])
+    assert vectors.shape == (3, embedder.dimensions) and vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_no_background_no_direction(embedder):
+    nothing = np.zeros((240, 320, 4), np.uint8)
+    vectors = embedder.embed([nothing, photo("rocket")])
+    assert not vectors[0].any() and np.linalg.norm(vectors[1]) == pytest.approx(1, abs=1e-5)
+    assert embedder.embed([]).shape == (0, embedder.dimensions)
+
+
+def test_batches_do_not_change_embeddings(embedder):
+    images = [holed(photo("rocket"), 40 + 10 * index, 120, 30) for index in range(BATCH + 2)]
+    together = embedder.embed(images)
+    assert np.allclose(together[-1], embedder.embed(images[-1:])[0], atol=1e-4)
+    assert np.allclose(together[3], embedder.embed(images[3:4])[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("name, stranger", [("rocket", "coffee"), ("coffee", "rocket"),
+                                            ("chelsea", "astronaut")])
+def test_a_hole_matters_less_than_the_scene(embedder, name, stranger):
+    whole, one, two, other = embedder.embed([
+        photo(name), holed(photo(name), 120, 130, 50), holed(photo(name), 200, 140, 60),
+        holed(photo(stranger), 120, 130, 50)])
+    assert min(whole @ one, whole @ two, one @ two) > max(whole @ other, one @ other) + 0.1
+
+
+@pytest.mark.parametrize("name, stranger", [("rocket", "coffee"), ("coffee", "chelsea")])
+def test_a_crop_is_nearer_than_another_scene(embedder, name, stranger):
+    image = photo(name)
+    crop, brighter = image[20:220, 30:290], cv2.convertScaleAbs(image, alpha=1.1, beta=8)
+    brighter[..., 3] = 255
+    whole, part, bright, other = embedder.embed([image, crop, brighter, photo(stranger)])
+    assert min(whole @ part, whole @ bright) > whole @ other + 0.1
+
+
+def test_angles_by_hand():
+    cosines = np.array([1, 0, -1, 0.5, 1 + 1e-6, -1 - 1e-6])
+    assert angular_distance(cosines) == pytest.approx(
+        [0, np.pi / 2, np.pi, np.pi / 3, 0, np.pi])
+
+
+def test_background_share():
+    image = np.zeros((10, 20, 4), np.uint8)
+    image[:5, :, 3] = 255
+    assert background_share(image) == 0.5
+
+
+@pytest.mark.parametrize("make", [
+    lambda path: None, lambda path: path.write_bytes(b"no weights"),
+    lambda path: torch.save({"layer": torch.zeros(2)}, path),
+    lambda path: torch.save({"code": print}, path)], ids=["missing", "text", "other", "code"])
+def test_unusable_weights_are_named(tmp_path, make):
+    make(tmp_path / "net.pth")
+    with pytest.raises(ModelFileError, match="net.pth"):
+        SceneEmbedder(tmp_path / "net.pth")
+
+
+def entry(frames: int = 2) -> SceneEntry:
+    image = photo("rocket")
+    keypoints = [find_keypoints(image[..., :3], image[..., 3] > 0)] * frames
+    vectors = np.random.default_rng(0).normal(size=(2, 8)).astype(np.float16)
+    return SceneEntry("sub/é", RECORD, vectors, [[1, 2, 3, 4], None], [5, 20][:frames], keypoints)
+
+
+def test_an_entry_of_the_index_comes_back(tmp_path):
+    written = entry()
+    written.write(tmp_path, SETTINGS)
+    found = SceneEntry.read(tmp_path, "sub/é")
+    assert (found.id, found.record, found.rectangles, found.keypoint_frames) == (
+        "sub/é", RECORD, [[1, 2, 3, 4], None], [5, 20])
+    assert np.array_equal(found.embeddings, written.embeddings)
+    for one, two in zip(found.keypoints, written.keypoints, strict=True):
+        assert np.array_equal(one.points, two.points) and len(one.points)
+        assert np.array_equal(one.descriptors, two.descriptors)
+        assert np.array_equal(one.on_background, two.on_background)
+    assert indexed_ids(tmp_path) == ["sub/é"]
+
+
+def test_an_entry_is_fresh_for_its_record_and_settings_only(tmp_path):
+    entry().write(tmp_path, SETTINGS)
+    assert is_indexed(tmp_path, "sub/é", RECORD, SETTINGS)
+    assert not is_indexed(tmp_path, "sub/é", RECORD, {"embedder": "other"})
+    changed = VideoRecord(**{**vars(RECORD), "sha256": "1" * 64})
+    assert not is_indexed(tmp_path, "sub/é", changed, SETTINGS)
+    assert not is_indexed(tmp_path, "sub", RECORD, SETTINGS)
+
+
+def test_a_damaged_entry_is_none(tmp_path):
+    entry().write(tmp_path, SETTINGS)
+    path = entry_path(tmp_path, "sub/é")
+    path.write_bytes(path.read_bytes()[:400])
+    assert SceneEntry.read(tmp_path, "sub/é") is None
+    assert not is_indexed(tmp_path, "sub/é", RECORD, SETTINGS)
