@@ -39,7 +39,7 @@ def test_offsets_by_hand():
     assert sample_offsets(6, 0.5, 0.0).tolist() == [0, 0, 1, 1, 2, 2]
 
 
-@pytest.mark.parametrize("rate")
+@pytest.mark.parametrize("rate", TRIED)
 def test_exact_start_rate_and_end(rate):
     source = motion(0)
     phase = 0.5 if rate % 1 else 0.0

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from clips import empty_frames, numbered_clip, number_of, person_frames, write_clip, write_sound
-from utils.layout import RECTANGLES_NAME, VideoRecord, frame_name, read_image, read_json
+from utils.layout import (RECTANGLES_NAME, VideoRecord, evenly_spaced, frame_name, read_image,
+                          read_json)
 from utils.tables import Trace, read_table
 
 ROOT = Path(__file__).parents[1]
@@ -181,17 +182,6 @@ def test_ranking_puts_the_scene_first(project):
                 np.arccos(float(row["scene_score"])), abs=1e-3)
 
 
-def test_sampled_frames_are_those_of_the_video(project):
-    root, _ = project
-    record = VideoRecord.read(root / "step1_source_frames/talk one")
-    assert record.frames == [3, 9, 15, 21, 27, 33, 39, 45, 51, 57] and record.frame_count == LENGTH
-    frames = list(person_frames(1, LENGTH, "brick"))
-    for index in record.frames:
-        image = read_image(root / "step1_source_frames/talk one" / frame_name(index))
-        errors = [np.abs(image.astype(int) - frame).mean() for frame in frames]
-        assert int(np.argmin(errors)) == index
-
-
 def test_pictures_of_a_fake_fit_together(project):
     root, _ = project
     name = Path(SCRIPT).stem
@@ -325,8 +315,33 @@ def test_killed_and_run_again(project, tmp_path):
 
 # --- options ------------------------------------------------------------------------------------
 
-def step3(folder: Path, *options: object) -> subprocess.CompletedProcess:
-    return run(3, folder, *options)
+@pytest.mark.parametrize("name, options", [
+    ("b frames.mp4", {"bf": "3", "g": "250"}), ("old.avi", {"codec": "mpeg4", "bf": "2"}),
+    ("sub/uneven.mkv", {"times": [3 + 0.04 * index + (index > 20) for index in range(60)]})])
+def test_sampled_frames_are_those_of_the_video(tmp_path, monkeypatch, name, options):
+    monkeypatch.chdir(tmp_path)
+    numbered_clip(tmp_path / "source_data" / name, 60, **options)
+    again(1)
+    folder = Path("step1_source_frames") / Path(name).with_suffix("")
+    record = VideoRecord.read(folder)
+    assert record.frames == [3, 9, 15, 21, 27, 33, 39, 45, 51, 57] and record.frame_count == 60
+    assert sorted(file.name for file in folder.glob("*.png")) == list(map(frame_name, record.frames))
+    for index in record.frames:
+        assert number_of(read_image(folder / frame_name(index))) == index
+
+
+def test_a_cut_video_is_sampled_over_what_is_left(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clip = numbered_clip(tmp_path / "source_data/clip.mpg", 60, codec="mpeg2video", bf="2")
+    content = clip.read_bytes()
+    clip.write_bytes(content[:len(content) // 3])
+    again(1, extract_num=4)
+    record = VideoRecord.read(Path("step1_source_frames/clip"))
+    assert 8 < record.frame_count < 60
+    assert record.frames == evenly_spaced(record.frame_count, 4)
+    files = sorted(Path("step1_source_frames/clip").glob("*.png"))
+    assert [file.name for file in files] == list(map(frame_name, record.frames))
+    assert [number_of(read_image(file)) for file in files[:3]] == record.frames[:3]
 
 
 def test_begin_and_end_frame_choose_a_clip(tmp_path, monkeypatch):

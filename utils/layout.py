@@ -121,7 +121,8 @@ class VideoRecord:
     def read(cls, folder: Path) -> "VideoRecord | None":
         """Record of a folder; None when there is none, or none that can be used."""
         try:
-            data = json.loads((Path(folder) / RECORD_NAME).read_text(encoding="utf-8"))
+            data = json.loads((Path(folder) / RECORD_NAME).read_text(encoding="utf-8",
+                                                                     errors="surrogateescape"))
             record = cls(**{field.name: data[field.name] for field in fields(cls)})
         except (OSError, ValueError, KeyError, TypeError):
             return None

@@ -1,0 +1,149 @@
+"""Fit the decision's coefficients (utils/decision.py) on traced fakes with a known truth.
+
+    python -m models.training.fit_decision --trace-root step5_flow_trace --truth truth.csv \\
+        --out models/weights/decision.json
+
+Every fake serves twice: with all hypotheses, and as a source-less query with those of its own
+source left out. Coefficients maximise the regularised likelihood of a conditional logit; the
+figures on the card come from folds that leave whole sources out. Takes seconds; needs step 5 to
+have run on the fakes. Fakes whose true place is not among the hypotheses say nothing about the
+choice and are left out (their number is on the card).
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize
+
+from utils.decision import DECISION_FILE, FEATURES, Hypothesis, evidence, probabilities
+from utils.layout import InputError, fake_result_path, read_json, write_json
+from utils.tables import read_table
+
+START_TOLERANCE, END_TOLERANCE = 1, 2  # frames
+FOLDS = 5
+PENALTY = 0.02  # of squared standardised coefficients, per query
+SKIPPED_TIERS = ("reversed", "stitched")  # need more than one place, or time run backwards
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question to the decision, and its answer."""
+
+    group: str  # source the fake was made from: folds never split it
+    features: np.ndarray  # [H, F]
+    right: np.ndarray  # [H + 1] bool, the last one "no source here"
+
+
+def main(trace_root: Path, truth: Path, out: Path = DECISION_FILE) -> dict:
+    """Fit, cross-validate and write the coefficients with their card; returns what was written.
+
+    Raises InputError when a table or a result is missing or there is nothing to fit.
+    """
+    queries, unfit = read_queries(Path(trace_root), Path(truth))
+    if len(queries) < 10:
+        raise InputError(f"{truth}: only {len(queries)} fakes can be used, too few to fit")
+    card = {"coefficients": dict(zip(FEATURES, fit(queries).round(4).tolist())),
+            "data": f"{len({q.group for q in queries})} sources, fakes from benchmarks/make_fakes.py",
+            "queries": len(queries), "left_out": unfit, "folds": FOLDS, "penalty": PENALTY,
+            "cross_validation": cross_validate(queries)}
+    write_json(out, card)
+    return card
+
+
+def read_queries(trace_root: Path, truth: Path) -> tuple[list[Query], int]:
+    """Queries of all fakes, and how many fakes had no true hypothesis."""
+    queries, unfit = [], 0
+    for row in read_table(truth):
+        path = fake_result_path(trace_root, str(Path(row["fake"]).with_suffix("")))
+        if row["tier"].removesuffix("-absent") in SKIPPED_TIERS or not path.is_file():
+            continue
+        found = read_json(path)["evidence"]
+        hypotheses = [Hypothesis(**h) for h in found["hypotheses"]]
+        strangers = [h for h in hypotheses if h.source != row["source"]]
+        group = row["fake"].rsplit("_fake_", 1)[0]
+        right = [is_right(h, row) for h in hypotheses]
+        if any(right):
+            queries.append(make_query(group, hypotheses, [*right, False], found))
+        elif row["source"]:
+            unfit += 1
+        queries.append(make_query(group, strangers, [False] * len(strangers) + [True], found))
+    return queries, unfit
+
+
+def make_query(group: str, hypotheses: list[Hypothesis], right: list[bool], found: dict) -> Query:
+    """A query from hypotheses and the fake's own figures."""
+    return Query(group, evidence(hypotheses, found["frames"], found["movement_px"]),
+                 np.array(right))
+
+
+def is_right(hypothesis: Hypothesis, row: dict[str, str]) -> bool:
+    """Whether a hypothesis names the true source and frames."""
+    return (hypothesis.source == row["source"]
+            and abs(hypothesis.start - int(row["start_frame"])) <= START_TOLERANCE
+            and abs(hypothesis.end - int(row["end_frame"])) <= END_TOLERANCE)
+
+
+def fit(queries: list[Query]) -> np.ndarray:
+    """Coefficients [F] of the conditional logit."""
+    every = np.concatenate([query.features for query in queries])
+    scale = every.std(axis=0)
+    scale[scale < 1e-9] = 1.0
+
+    def loss(standardised: np.ndarray) -> tuple[float, np.ndarray]:
+        coefficients = standardised / scale
+        value, slope = 0.0, np.zeros_like(coefficients)
+        for query in queries:
+            chances = probabilities(query.features, coefficients)
+            mass = chances[query.right].sum()
+            value -= np.log(max(mass, 1e-12))
+            pull = chances * (1 - query.right / max(mass, 1e-12))
+            slope += pull[:-1] @ query.features
+        count = len(queries)
+        return (value / count + PENALTY * (standardised[1:]**2).sum() / 2,
+                slope / scale / count + PENALTY * np.append(0, standardised[1:]))
+
+    return minimize(loss, np.zeros(len(FEATURES)), jac=True, method="L-BFGS-B").x / scale
+
+
+def cross_validate(queries: list[Query]) -> dict[str, float]:
+    """Figures on sources that were left out of the fit."""
+    groups = sorted({query.group for query in queries})
+    chances: list[tuple[Query, np.ndarray]] = []
+    for fold in range(FOLDS):
+        held_out = set(groups[fold::FOLDS])
+        coefficients = fit([query for query in queries if query.group not in held_out])
+        chances += [(query, probabilities(query.features, coefficients))
+                    for query in queries if query.group in held_out]
+    here = np.array([1 - c[-1] for query, c in chances if not query.right[-1]])
+    absent = np.array([1 - c[-1] for query, c in chances if query.right[-1]])
+    top = np.array([(c.max(), query.right[c.argmax()]) for query, c in chances])
+    return {"with_source": len(here), "without_source": len(absent),
+            "right_answer": round(float(top[:, 1].mean()), 4),
+            "auroc_source_here": round(float((here[:, None] > absent).mean()), 4),
+            "calibration_error": round(calibration_error(*top.T), 4),
+            "rejected_without_source": round(float((absent < 0.5).mean()), 4),
+            "lost_with_source": round(float((here < 0.5).mean()), 4)}
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error (Naeini et al. 2015) over bins of equal width."""
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    return float(sum(abs((confidence - right)[place == b].sum()) for b in range(bins))
+                 / len(confidence))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Fit the decision on traced fakes with a known "
+                                                 "truth. Takes seconds and 1 GB of memory.")
+    parser.add_argument("--trace-root", type=Path, required=True, help="what step 5 wrote")
+    parser.add_argument("--truth", type=Path, required=True, help="truth of the fakes as CSV")
+    parser.add_argument("--out", type=Path, default=DECISION_FILE,
+                        help="where the coefficients go (default: %(default)s)")
+    options = parser.parse_args()
+    try:
+        for name, value in main(**vars(options)).items():
+            print(f"{name}: {value}")
+    except InputError as error:
+        parser.exit(2, f"{error}\n")
