@@ -46,8 +46,10 @@ def main(fake_back_root: Path = Path("./step3_fake_backs/"),
          overwrite: bool = False) -> Summary:
     """Rank the sources for every fake; `verify` candidates are matched, `top_k` are written.
 
-    Raises InputError when a step before has not run.
+    Raises InputError when a step before has not run or an option is out of range.
     """
+    if min(top_k, verify) < 1:
+        raise InputError("--top-k and --verify must be 1 or more")
     sources = video_folders(source_back_root, "step 2")
     fakes = video_folders(fake_back_root, "step 3")
     embedder = SceneEmbedder(embedder_model, pick_device(device))

@@ -74,6 +74,8 @@ def main(video_root: Path = Path("./source_data/"),
 
     Raises InputError when a step before has not run, ModelFileError when a model is missing.
     """
+    if top_k < 1:
+        raise InputError("--top-k must be 1 or more")
     fakes = video_folders(fake_frame_root, "step 3")
     device = pick_device(device)
     flows = per_thread(partial(make_flow, flow, raft_weights, device))
@@ -184,7 +186,9 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     fake_id, record = item
     candidates = candidates_of(fake_id, tools)
     made_with = {"record": asdict(record), "settings": tools.settings,
-                 "coefficients": tools.coefficients.tolist(), "candidates": candidates}
+                 "coefficients": tools.coefficients.tolist(), "candidates": candidates,
+                 "unreadable": [c["source"] for c in candidates
+                                if not motion_path(tools, c["source_id"]).is_file()]}
     path = fake_result_path(tools.trace_root, fake_id)
     if not tools.overwrite and path.is_file() and read_json(path).get("made_with") == made_with:
         return False

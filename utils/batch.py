@@ -49,8 +49,11 @@ def run_batch(items: Iterable[Item], work: Callable[[Item], bool], *, name: Call
     """Call `work` on every item, `workers` at a time (0: one per core), and count what came.
 
     work returns True when it did something and False when the item was complete already; what
-    it raises is logged in one line and costs that item only.
+    it raises is logged in one line and costs that item only. Raises InputError when workers is
+    negative.
     """
+    if workers < 0:
+        raise InputError("--workers must be 0 or more")
     summary, items, cores = Summary(), list(items), os.cpu_count() or 1
     workers = workers or cores
     # workers fill the cores: libraries that start threads of their own would only get in the way
