@@ -21,6 +21,7 @@ from models.segmenter import SelfieSegmenter
 WIDTH, HEIGHT, BITS = 96, 64, 8
 BLOCK = WIDTH // BITS
 PERSON_SIZE = (192, 192)
+QUICK_FPS = 10.0  # periods of the movements shrink with the frame rate they are made for
 
 
 def numbered(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
@@ -112,8 +113,11 @@ def actor() -> Actor:
 
 
 def person_frames(seed: int, count: int, background: str) -> Iterator[np.ndarray]:
-    """Frames of a person who moves, differently for every seed, before a photographed place."""
-    return animate(actor(), place(background), count, 25.0, np.random.default_rng(seed))
+    """Frames of a person who moves, differently for every seed, before a photographed place.
+
+    Movements are quick, so that no stretch of a short clip resembles another one.
+    """
+    return animate(actor(), place(background), count, QUICK_FPS, np.random.default_rng(seed))
 
 
 def empty_frames(background: str, count: int) -> Iterator[np.ndarray]:
