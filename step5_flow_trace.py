@@ -31,8 +31,8 @@ from utils.geometry import square_mapping
 from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
                           read_arrays, read_image, read_json, video_folders, write_arrays,
                           write_json)
-from utils.matching import (NEIGHBOURHOOD, Alignment, SourceMotion, pair_scores, prepare,
-                            refine, rough_places, slide)
+from utils.matching import (NEIGHBOURHOOD, Alignment, SourceMotion, pair_scores, place_score,
+                            prepare, refine, rough_places, slide)
 from utils.report import write_report
 from utils.scene_index import SceneEntry
 from utils.tables import Trace, write_table
@@ -198,7 +198,7 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
         source = load(candidate["source_id"])
         if grid is not None and source is not None:
             places += compare(grid, square, record, candidate, source)
-    found = look_closer(sorted(places, key=lambda place: -place.rough.score))
+    found = look_closer(places)
     write_json(path, result(record, grid, found, candidates, load, made_with, tools))
     return True
 
@@ -233,11 +233,12 @@ class Place:
     natural: float  # source frames per fake frame if nothing was re-timed
     rough: Alignment
 
-    def hypothesis(self, alignment: Alignment) -> Hypothesis:
+    def judge(self, alignment: Alignment) -> Hypothesis:
+        """The hypothesis that the fake comes from this very alignment."""
         c = self.candidate
         return Hypothesis(c["source"], alignment.start, alignment.end, alignment.rate, self.flip,
-                          alignment.score, c["scene_score"], c["inliers"],
-                          c["background_inliers"], self.registered)
+                          place_score(self.grid, self.source.motion, alignment), c["scene_score"],
+                          c["inliers"], c["background_inliers"], self.registered)
 
 
 def compare(fake: MotionGrid, square: Square, record: VideoRecord, candidate: dict,
@@ -270,22 +271,24 @@ def distinct(places: list[Place]) -> list[Place]:
 
 
 def look_closer(places: list[Place]) -> list[tuple[Hypothesis, np.ndarray]]:
-    """Refine the best places, and the best one of every verified candidate.
+    """Judge all places, refine the best ones and the best one of every verified candidate.
 
     Returns hypotheses, best motion first, with their scores over all starts at their rate (empty
     for those that were not refined).
     """
+    judged = sorted(((place.judge(place.rough), place) for place in places),
+                    key=lambda j: -j[0].motion_score)
     found, seen = [], set()
-    for rank, place in enumerate(places):
-        first = place.candidate["source"] not in seen
-        seen.add(place.candidate["source"])
+    for rank, (hypothesis, place) in enumerate(judged):
+        curve = np.empty(0, np.float32)
+        first = hypothesis.source not in seen
+        seen.add(hypothesis.source)
         if rank < REFINED or first and place.candidate["verified"]:
             scores = pair_scores(place.grid, place.source.motion)
             alignment = refine(scores, place.rough, place.natural)
+            hypothesis = place.judge(alignment)
             curve = slide(scores, alignment.rate, alignment.phase)
-            found.append((place.hypothesis(alignment), curve))
-        else:
-            found.append((place.hypothesis(place.rough), np.empty(0, np.float32)))
+        found.append((hypothesis, curve))
     return sorted(found, key=lambda f: -f[0].motion_score)
 
 

@@ -1,7 +1,9 @@
 """Optical flow: known displacements, shapes, and weights that say what is wrong with them."""
 
+import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,6 +13,8 @@ import torch
 
 from models.fetch import ModelFileError
 from models.flow import RAFT_BATCH, DisFlow, RaftFlow, make_flow
+from models.scene import SceneEmbedder
+from models.segmenter import DeepLabSegmenter
 from models.torchvision_compat import torchvision
 
 ROOT = Path(__file__).parents[1]
@@ -74,9 +78,20 @@ def test_raft_batches_do_not_change_the_result(raft):
     assert raft.flow(frames[:0], frames[:0]).shape == (0, 32, 32, 2)
 
 
-def test_raft_sees_colours_as_rgb(raft):
-    first, second = pair(3, -2, 128)
-    assert not np.allclose(raft.flow(first, second), raft.flow(first[..., ::-1], second[..., ::-1]))
+def test_raft_sees_colours_as_rgb(weights, tmp_path):
+    state = torch.load(weights, weights_only=True)
+    inputs = [name for name, value in state.items() if value.ndim == 4 and value.shape[1] == 3]
+    for name in inputs:
+        state[name][:, 0] = 0  # blind to the first channel, red
+    torch.save(state, tmp_path / "blind.pth")
+    net, (first, second) = RaftFlow(tmp_path / "blind.pth", updates=2), pair(3, -2, 128)
+    changed = [second.copy(), second.copy()]
+    changed[0][..., 2] //= 2  # red in BGR
+    changed[1][..., 0] //= 2
+    flow = net.flow(first, second)
+    assert len(inputs) == 2  # of the feature and the context encoder
+    assert np.array_equal(net.flow(first, changed[0]), flow)
+    assert not np.allclose(net.flow(first, changed[1]), flow)
 
 
 def test_raft_identity_follows_the_weights(raft, weights, tmp_path):
@@ -110,10 +125,22 @@ def test_weights_of_another_network_are_named(tmp_path):
         make_flow("raft", tmp_path / "other.pth")
 
 
-def test_weights_cannot_run_code(tmp_path):
-    torch.save({"code": print}, tmp_path / "code.pth")
-    with pytest.raises(ModelFileError, match="code.pth"):
-        make_flow("raft", tmp_path / "code.pth")
+@dataclass
+class Trap:
+    """What makes a folder when it is unpickled."""
+
+    folder: str
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("load", [RaftFlow, SceneEmbedder, DeepLabSegmenter])
+def test_weights_cannot_run_code(tmp_path, load):
+    torch.save({"layer": Trap(str(tmp_path / "made"))}, tmp_path / "trap.pth")
+    with pytest.raises(ModelFileError, match="trap.pth"):
+        load(tmp_path / "trap.pth")
+    assert not (tmp_path / "made").exists()
 
 
 def test_names_of_estimators(weights):

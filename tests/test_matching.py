@@ -12,10 +12,10 @@ TRIED = (1.0, 0.8, 1.25, 2.0)
 
 
 def motion(seed: int, frames: int = FRAMES) -> MotionGrid:
-    """Random motion of a person who fills most of the grid."""
+    """Random motion of a person who is in all cells but those of the first row."""
     rng = np.random.default_rng(seed)
     flow = rng.normal(0, 1, (frames - 1, CELLS, CELLS, 2)).astype(np.float32)
-    weight = np.ones((frames - 1, CELLS, CELLS), np.float32)
+    weight = rng.uniform(0.2, 1, (frames - 1, CELLS, CELLS)).astype(np.float32)
     weight[:, 0] = 0
     return MotionGrid(flow, weight)
 
@@ -25,7 +25,7 @@ def cut(source: MotionGrid, start: int, rate: float = 1.0, phase: float = 0.0,
     """Motion of `count` frames taken out of a source at a rate."""
     at = start + sample_offsets(count, rate, phase)
     flow = [source.flow[a:b].sum(axis=0) for a, b in zip(at[:-1], at[1:])]
-    return MotionGrid(np.stack(flow), source.weight[:count - 1])
+    return MotionGrid(np.stack(flow), source.weight[:count - 1].copy())
 
 
 def best(fake: MotionGrid, source: MotionGrid):

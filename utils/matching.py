@@ -18,6 +18,7 @@ RATES = (1.0, 0.5, 0.6, 2 / 3, 0.75, 0.8, 5 / 6, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2
 FINE_STEP, FINE_STEPS = 0.005, [step for step in range(-8, 9) if step]
 PHASES = (0.0, 0.25, 0.5, 0.75)
 UNUSUAL_RATE, FINE_RATE = 0.02, 0.045  # how much better a rate of RATES, or any other, must score
+LONG_SPAN = 6  # frames of the fake between which displacements are compared, too
 NEAR = 3  # frames that a start may move when rate and phase are refined
 NEIGHBOURHOOD = 5  # frames within which two starts are one place
 MAX_STEP = 2  # source frames between two successive fake frames, at most
@@ -28,7 +29,8 @@ MIN_WEIGHT = 1e-3
 class SourceMotion:
     """A source made ready for comparison: for k = 1 ... MAX_STEP, its displacements t -> t + k."""
 
-    frame_count: int
+    total: np.ndarray  # [frames, G, G, 2] float32, displacements summed from the first frame on
+    mass: np.ndarray  # [frames, G, G] float32, weights summed likewise
     signatures: list[np.ndarray]  # per k: [frames - k, 2 G G] float32, weighted
     energies: list[np.ndarray]  # per k: [frames - k, G G] float32, weighted squared lengths
     weights: list[np.ndarray]  # per k: [frames - k, G G] float32
@@ -56,8 +58,7 @@ class Alignment:
 
 def prepare(source: MotionGrid) -> SourceMotion:
     """Signatures of a source for all steps; displacements over k frames are sums of k grids."""
-    total, mass = (np.concatenate([np.zeros_like(part[:1]), np.cumsum(part, axis=0)])
-                   for part in (source.flow, source.weight))
+    total, mass = _sums(source)
     signatures, energies, weights = [], [], []
     for k in range(1, min(MAX_STEP, len(source)) + 1):
         vectors = _signature(total[k:] - total[:-k])
@@ -65,7 +66,7 @@ def prepare(source: MotionGrid) -> SourceMotion:
         signatures.append((vectors * weight[..., None]).reshape(len(vectors), -1))
         energies.append((vectors**2).sum(-1) * weight)
         weights.append(weight)
-    return SourceMotion(len(source) + 1, signatures, energies, weights)
+    return SourceMotion(total, mass, signatures, energies, weights)
 
 
 def pair_scores(fake: MotionGrid, source: SourceMotion) -> PairScores:
@@ -73,7 +74,7 @@ def pair_scores(fake: MotionGrid, source: SourceMotion) -> PairScores:
     f, weight = _signature(fake.flow), fake.weight.reshape(len(fake), -1)
     vectors = (f * weight[..., None]).reshape(len(fake), -1)
     energy = (f**2).sum(-1) * weight
-    shape = (len(source.weights) + 1, len(fake), source.frame_count)
+    shape = (len(source.weights) + 1, len(fake), len(source.total))
     dot, fake_energy, source_energy = (np.zeros(shape, np.float32) for _ in range(3))
     for k, (g, eg, wg) in enumerate(zip(source.signatures, source.energies, source.weights), 1):
         dot[k, :, :len(g)] = vectors @ g.T
@@ -88,6 +89,12 @@ def _signature(flow: np.ndarray) -> np.ndarray:
     """[N, G, G, 2] displacements -> [N, G*G, 2], long ones shortened to about 1."""
     length = np.linalg.norm(flow, axis=-1, keepdims=True)
     return (flow / (length + SOFT_PX)).reshape(len(flow), -1, 2)
+
+
+def _sums(grid: MotionGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Displacements and weights summed from the first frame on, [T, G, G, 2] and [T, G, G]."""
+    return tuple(np.concatenate([np.zeros_like(part[:1]), np.cumsum(part, axis=0)])
+                 for part in (grid.flow, grid.weight))
 
 
 def sample_offsets(count: int, rate: float, phase: float) -> np.ndarray:
@@ -170,6 +177,26 @@ def refine(scores: PairScores, rough: Alignment, natural: float = 1.0) -> Alignm
                 best = max(best, (score - handicap(tried, natural), score, first + place, tried,
                                   phase))
     return _alignment(scores, *best[1:])
+
+
+def place_score(fake: MotionGrid, source: SourceMotion, place: Alignment) -> float:
+    """Score of one place over short and long displacements together, -1 to 1.
+
+    Between neighbouring frames a calm head moves less than the flow's error; over LONG_SPAN frames
+    it does not, but its start is less sharp. So places are found by the former and judged by both.
+    """
+    fake_total, fake_mass = _sums(fake)
+    at = place.start + sample_offsets(len(fake) + 1, place.rate, place.phase)
+    sums = np.zeros(3)
+    for span in (1, min(LONG_SPAN, max(1, len(fake) // 2))):
+        f = _signature(fake_total[span:] - fake_total[:-span])
+        g = _signature(source.total[at[span:]] - source.total[at[:-span]])
+        frames = np.maximum(at[span:] - at[:-span], 1)[:, None, None]
+        weight = (((fake_mass[span:] - fake_mass[:-span]) / span)
+                  * ((source.mass[at[span:]] - source.mass[at[:-span]]) / frames))
+        weight = weight.reshape(len(f), -1)
+        sums += [((a * b).sum(-1) * weight).sum() for a, b in ((f, g), (f, f), (g, g))]
+    return float(_cosine(*sums))
 
 
 def _slide_near(scores: PairScores, offsets: np.ndarray, start: int) -> tuple[np.ndarray, int]:
