@@ -329,7 +329,7 @@ def make_trace(record: VideoRecord, candidates: list[dict], hypotheses: list[Hyp
     best = hypotheses[int(np.argmax(chances[:-1]))]
     others = [h for h in hypotheses if h.source != best.source]
     runner_up = max(others, key=lambda h: h.motion_score).source if others else None
-    verdict = decision.verdict(chances)
+    verdict = decision.verdict(chances, len(record.frames))
     if verdict == decision.NO_SOURCE:
         return replace(empty, runner_up=best.source, motion_score=best.motion_score,
                        scene_score=best.scene_score, reason=decision.explain(verdict, best, chances))

@@ -33,7 +33,7 @@ def test_probabilities_sum_to_one(number):
 
 def test_nothing_to_choose_from_is_no_source():
     chances = chances_of([])
-    assert chances.tolist() == [1.0] and verdict(chances) == decision.NO_SOURCE
+    assert chances.tolist() == [1.0] and verdict(chances, 25) == decision.NO_SOURCE
 
 
 def test_evidence_has_a_row_per_place_and_a_column_per_feature():
@@ -68,7 +68,22 @@ def test_better_motion_is_more_likely():
     ([0.6, 0.1, 0.3], "traced"), ([0.51, 0.49], "traced"), ([0.1, 0.85, 0.05], "traced"),
     ([0.4, 0.4, 0.2], "ambiguous"), ([0.3, 0.3, 0.4], "ambiguous")])
 def test_verdict_is_the_word_of_the_majority(chances, word):
-    assert verdict(np.array(chances)) == word
+    assert verdict(np.array(chances), 25) == word
+
+
+def test_very_short_fakes_are_never_traced():
+    sure = np.array([0.99, 0.01])
+    assert verdict(sure, decision.MIN_FRAMES) == "traced"
+    assert verdict(sure, decision.MIN_FRAMES - 1) == "ambiguous"
+
+
+def test_leads_are_bounded_and_neutral_without_rivals():
+    far, near = replace(PLACE, source="b.mp4", motion_score=-1.0), replace(PLACE, start=90)
+    alone, = evidence([PLACE], 25, 1.0)
+    row = evidence([PLACE, far, near], 25, 1.0)[0]
+    over, inside = FEATURES.index("lead_over_sources"), FEATURES.index("lead_in_source")
+    assert alone[over] == alone[inside] == 0
+    assert row[over] == decision.MAX_AHEAD and row[inside] == 0
 
 
 @pytest.mark.parametrize("chances, word", [([0.9, 0.1], "traced"), ([0.4, 0.35, 0.25], "ambiguous"),

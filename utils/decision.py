@@ -18,7 +18,8 @@ DECISION_FILE = Path(__file__).parents[1] / "models" / "weights" / "decision.jso
 FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "person_inliers",
             "background_inliers", "scene", "frames", "movement", "uneven_rate")
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
-MAX_LEAD = 0.5  # a larger lead says no more
+MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
+MIN_FRAMES = 8  # shorter fakes are never more than ambiguous: too much fits them
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,17 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.n
         elsewhere = [o.motion_score for o in hypotheses if o.source != h.source]
         same = [o.motion_score for o in hypotheses if o.source == h.source and o is not h]
         rows.append((
-            1.0, h.motion_score, _lead(h.motion_score, elsewhere), _lead(h.motion_score, same),
+            1.0, h.motion_score, _lead(h.motion_score, elsewhere, MAX_AHEAD),
+            _lead(h.motion_score, same, MAX_AHEAD_IN_SOURCE),
             np.log1p(max(0, h.inliers - h.background_inliers)), np.log1p(h.background_inliers),
             h.scene_score, np.log(frames / 25), np.log(movement + 0.01),
             float(abs(h.rate - 1) > 1e-6)))
     return np.array(rows, float).reshape(-1, len(FEATURES))
 
 
-def _lead(score: float, others: list[float]) -> float:
-    return float(np.clip(score - max(others, default=score - MAX_LEAD), -MAX_LEAD, MAX_LEAD))
+def _lead(score: float, others: list[float], most: float) -> float:
+    """How far a score is ahead of the best other one, within bounds; 0 when there is no other."""
+    return float(np.clip(score - max(others), -MAX_BEHIND, most)) if others else 0.0
 
 
 def probabilities(features: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
@@ -74,11 +77,12 @@ def load_coefficients(path: Path = DECISION_FILE) -> np.ndarray:
         raise InputError(f"{path}: not a file of decision coefficients ({error})") from error
 
 
-def verdict(chances: np.ndarray) -> str:
-    """Verdict from probabilities(): the majority's word, ambiguous where there is none."""
+def verdict(chances: np.ndarray, frames: int) -> str:
+    """Verdict on a fake from probabilities(): the majority's word, ambiguous where there is none."""
     if chances[-1] >= 0.5:
         return NO_SOURCE
-    return TRACED if len(chances) > 1 and chances[:-1].max() >= 0.5 else AMBIGUOUS
+    clear = len(chances) > 1 and chances[:-1].max() >= 0.5
+    return TRACED if clear and frames >= MIN_FRAMES else AMBIGUOUS
 
 
 def explain(word: str, best: Hypothesis, chances: np.ndarray) -> str:
