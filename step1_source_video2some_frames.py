@@ -13,10 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from models.fetch import sha256_of
-from utils.batch import Summary, add_common_options, run_batch, run_step
+from utils.batch import (Summary, add_common_options, log, run_batch, run_step,
+                         warn_of_orphans)
 from utils.layout import (InputError, VideoFile, VideoRecord, evenly_spaced, find_videos,
                           frame_name, fresh_folder, is_complete, write_image)
-from utils.video import VideoInfo, VideoReader, probe
+from utils.video import VideoInfo, VideoReader, cut_short, probe
 
 
 def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./step1_source_frames/"),
@@ -29,7 +30,9 @@ def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./s
         raise InputError("--extract-num must be 1 or more")
     work = partial(extract, frame_root=Path(frame_root), settings={"extract_num": extract_num},
                    overwrite=overwrite)
-    return run_batch(find_videos(video_root), work, name=lambda video: video.name,
+    videos = find_videos(video_root)
+    warn_of_orphans(videos, Path(video_root), Path(frame_root))
+    return run_batch(videos, work, name=lambda video: video.name,
                      label="step 1, source frames", workers=workers)
 
 
@@ -44,6 +47,8 @@ def extract(video: VideoFile, frame_root: Path, settings: dict, overwrite: bool)
         VideoRecord(file=video.name, size=video.path.stat().st_size, sha256=sha256_of(video.path),
                     fps=info.fps, frame_count=frame_count, width=info.width, height=info.height,
                     frames=frames, settings=settings).write(temporary)
+    if warning := cut_short(info, frame_count):
+        log.warning("%s: %s", video.path, warning)
     return True
 
 

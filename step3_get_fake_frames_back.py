@@ -24,11 +24,11 @@ import numpy as np
 from models.fetch import sha256_of
 from models.segmenter import Segmenter, make_segmenter, person_mask
 from utils.batch import (Summary, add_common_options, add_segmenter_options, log, per_thread,
-                         pick_device, run_batch, run_step)
+                         pick_device, run_batch, run_step, warn_of_orphans)
 from utils.geometry import Rectangle, background_region, cut_out, largest_rectangle
 from utils.layout import (RECTANGLES_NAME, InputError, VideoFile, VideoRecord, find_videos,
                           frame_name, fresh_folder, is_complete, write_image, write_json)
-from utils.video import Frame, VideoReader, probe
+from utils.video import Frame, VideoReader, cut_short, probe
 
 WRITERS = 2  # threads that encode pictures, per video
 MAX_WAITING = 8  # pictures kept in memory until a writer is free
@@ -54,7 +54,9 @@ def main(video_path: Path = Path("./fake_data/"), frame_root: Path = Path("./ste
              "backs": Path(back_root), "fores": Path(fore_root)}
     work = partial(split, roots=roots, settings=settings, segmenters=segmenters,
                    overwrite=overwrite)
-    return run_batch(find_videos(video_path), work, name=lambda video: video.name,
+    videos = find_videos(video_path)
+    warn_of_orphans(videos, Path(video_path), Path(frame_root))
+    return run_batch(videos, work, name=lambda video: video.name,
                      label="step 3, fake frames", workers=workers)
 
 
@@ -76,6 +78,8 @@ def split(video: VideoFile, roots: dict[str, Path], settings: dict,
                              frames=[int(index) for index in rectangles], settings=settings)
         for folder in folders.values():
             record.write(folder)
+    if warning := cut_short(info, frame_count):
+        log.warning("%s: %s", video.path, warning)
     if not any(rectangles.values()):
         log.warning("%s: no person found in it; only its scene can be traced", video.path)
     return True

@@ -33,6 +33,7 @@ from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_
                           write_json)
 from utils.matching import (NEIGHBOURHOOD, Alignment, SourceMotion, pair_scores, place_score,
                             prepare, refine, rough_places, slide)
+from utils.registration import MIN_INLIERS
 from utils.report import write_report
 from utils.scene_index import SceneEntry
 from utils.tables import Trace, write_table
@@ -42,6 +43,7 @@ MASK_EVERY = 5  # source frames between two person masks
 CHUNK = 64  # source frames in memory at a time
 PLACES = 5  # places kept per candidate
 REFINED = 8  # places looked at more closely per fake
+UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared
 ALTERNATIVES = 10  # hypotheses written per fake
 
 
@@ -92,6 +94,8 @@ def main(video_root: Path = Path("./source_data/"),
         raise InputError(f"{scene_root}: no ranking in it; run step 4 first")
     indexed = run_batch(needed, partial(index_motion, tools=tools), name=lambda source: source,
                         label="step 5, source motion", workers=workers)
+    if len(indexed.failed) == len(needed):
+        raise InputError(f"{video_root}: none of the sources can be read there; check --video-root")
     load = lru_cache(maxsize=256)(partial(read_motion, tools=tools))
     traced = run_batch(fakes.items(), partial(trace_fake, tools=tools, load=load),
                        name=lambda item: item[1].file, label="step 5, flow trace", workers=workers)
@@ -303,7 +307,7 @@ def result(record: VideoRecord, grid: MotionGrid | None, found: list[tuple[Hypot
     order = np.argsort(-chances[:-1], kind="stable")
     best = found[order[0]] if found else None
     source = load(source_id(candidates, best[0].source)) if best else None
-    trace = make_trace(record, candidates, hypotheses, chances, source)
+    trace = make_trace(record, candidates, hypotheses, chances, source, made_with["unreadable"])
     return {
         "fake": record.file, "made_with": made_with, "trace": asdict(trace),
         "alternatives": [asdict(hypotheses[i]) | {"probability": float(chances[i])}
@@ -317,7 +321,7 @@ def result(record: VideoRecord, grid: MotionGrid | None, found: list[tuple[Hypot
 
 
 def make_trace(record: VideoRecord, candidates: list[dict], hypotheses: list[Hypothesis],
-               chances: np.ndarray, source: IndexedSource | None) -> Trace:
+               chances: np.ndarray, source: IndexedSource | None, unreadable: list[str]) -> Trace:
     """The row of traces.csv."""
     empty = Trace(fake=record.file, fake_start_frame=record.frames[0],
                   fake_end_frame=record.frames[-1], verdict=decision.NO_SOURCE, source=None,
@@ -325,14 +329,19 @@ def make_trace(record: VideoRecord, candidates: list[dict], hypotheses: list[Hyp
                   flip=None, scene_score=None, motion_score=None, confidence=float(chances[-1]),
                   runner_up=None, reason="")
     if not hypotheses:
-        return scene_only(empty, candidates)
+        return scene_only(empty, candidates, unreadable)
     best = hypotheses[int(np.argmax(chances[:-1]))]
     others = [h for h in hypotheses if h.source != best.source]
     runner_up = max(others, key=lambda h: h.motion_score).source if others else None
     verdict = decision.verdict(chances, len(record.frames))
     if verdict == decision.NO_SOURCE:
-        return replace(empty, runner_up=best.source, motion_score=best.motion_score,
-                       scene_score=best.scene_score, reason=decision.explain(verdict, best, chances))
+        nearest = replace(empty, runner_up=best.source, motion_score=best.motion_score,
+                          scene_score=best.scene_score,
+                          reason=decision.explain(verdict, best, chances))
+        contradicted = any(c["source"] in unreadable and c["verified"] or on_person(c)
+                           for c in candidates)
+        return scene_only(replace(nearest, runner_up=None, motion_score=None),
+                          candidates, unreadable) if contradicted else nearest
     return replace(empty, verdict=verdict, source=best.source, start_frame=best.start,
                    end_frame=best.end, start_time_s=float(source.times_s[best.start]),
                    end_time_s=float(source.times_s[best.end]), rate=best.rate, flip=best.flip,
@@ -341,16 +350,27 @@ def make_trace(record: VideoRecord, candidates: list[dict], hypotheses: list[Hyp
                    reason=decision.explain(verdict, best, chances))
 
 
-def scene_only(empty: Trace, candidates: list[dict]) -> Trace:
-    """The row of a fake whose motion could not be compared."""
-    first = candidates[0] if candidates else None
-    if first is None or not first["verified"]:
-        return replace(empty, confidence=0.5, reason="no motion of a person to compare, and no "
-                                                     "source with the same scene")
+def on_person(candidate: dict) -> bool:
+    """Whether local features on the person, not only on a background, agree with a candidate."""
+    on_background = candidate["background_inliers"]
+    return candidate["verified"] and candidate["inliers"] >= 2 * on_background + MIN_INLIERS
+
+
+def scene_only(empty: Trace, candidates: list[dict], unreadable: list[str]) -> Trace:
+    """The row of a fake where motion tells nothing: the scene alone never says which frames."""
+    verified = [c for c in candidates if c["verified"]]
+    first = next((c for c in verified if c["source"] in unreadable or on_person(c)),
+                 verified[0] if verified else None)
+    if first is None:
+        return replace(empty, confidence=UNKNOWN, reason="no motion of a person to compare, and "
+                                                         "no source with the same scene")
+    missing = first["source"] in unreadable
+    why = ("its video could not be read, so its motion was not compared; check --video-root"
+           if missing else "motion does not tell its frames: another take of the same person, or "
+                           "too little motion")
     return replace(empty, verdict=decision.AMBIGUOUS, source=first["source"], flip=first["flip"],
-                   scene_score=first["scene_score"], confidence=0.5,
-                   reason=f"no motion of a person to compare; {first['inliers']} local features "
-                          "agree with this source's scene, its frames stay unknown")
+                   scene_score=first["scene_score"], confidence=0.0,  # of frames that are not given
+                   reason=f"{first['inliers']} local features agree with this source, but {why}")
 
 
 def source_id(candidates: list[dict], source: str) -> str:

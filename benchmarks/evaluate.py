@@ -86,10 +86,12 @@ def listing(outcomes: list[Outcome]) -> str:
     """One line per fake: what was found beside the truth."""
     lines = [("fake", "verdict", "found", "truth", "confidence", "")]
     for o in outcomes:
-        good = o.hits[2] if o.source else o.verdict == "no_source"
+        near, exact = o.hits[2], o.hits[1] and o.found_end == o.end
+        good = near if o.source else o.verdict == "no_source"
+        mark = ("" if exact or not o.source else "  off by a frame") if good else "  <-- differs"
         lines.append((o.fake, o.verdict, _place(o.found_source, o.found_start, o.found_end),
                       _place(o.source, o.start, o.end) if o.source else "not in the database",
-                      f"{o.confidence:.2f}", "" if good else "  <-- differs"))
+                      f"{o.confidence:.2f}", mark))
     return columns(lines)
 
 

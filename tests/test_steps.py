@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from clips import empty_frames, numbered_clip, number_of, person_frames, write_clip, write_sound
-from utils.layout import (RECTANGLES_NAME, VideoRecord, evenly_spaced, frame_name, read_image,
-                          read_json)
+from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, evenly_spaced, frame_name,
+                          read_image, read_json)
 from utils.tables import Trace, read_table
 
 ROOT = Path(__file__).parents[1]
@@ -306,10 +306,18 @@ def test_a_source_that_comes_back_is_compared(own_copy):
     video.rename(own_copy / "away.mp4")
     failed = again(5)[5].failed
     assert list(failed) == ["talk one"] and "source_data/talk one.mp4" in failed["talk one"]
-    assert traces(own_copy)[SCRIPT]["source"] != "talk one.mp4"
+    row = traces(own_copy)[SCRIPT]  # its scene still agrees: "no source" would be wrong
+    assert (row["verdict"], row["source"], row["start_frame"]) == ("ambiguous", "talk one.mp4", "")
+    assert "could not be read" in row["reason"]
     (own_copy / "away.mp4").rename(video)
     assert not again(5)[5].failed
     assert traces(own_copy)[SCRIPT] == expected
+
+
+def test_no_source_at_all_can_be_read(own_copy):
+    step5 = import_module(STEPS[5].stem)
+    with pytest.raises(InputError, match="--video-root"):
+        step5.main(video_root=own_copy / "nowhere", trace_root=own_copy / "elsewhere")
 
 
 def test_killed_and_run_again(project, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from clips import HEIGHT, WIDTH, number_of, numbered, numbered_clip, set_rotation, write_clip, \
     write_sound
-from utils.video import VideoError, VideoReader, VideoWriter, probe
+from utils.video import VideoError, VideoReader, VideoWriter, cut_short, probe
 
 COUNT = 60
 FORMATS = {
@@ -87,6 +87,14 @@ def test_a_cut_file_gives_its_frames_up_to_the_cut(tmp_path, name):
     assert {index: found[index] for index in range(inner)} == same(inner)
     assert numbers(clip, threads=1) == numbers(clip, threads=4) == found
     assert probe(clip).frames_expected >= len(found)
+
+
+@pytest.mark.parametrize("name", ["h264.mkv", "mpeg4.avi"])
+def test_a_cut_file_is_noticed(tmp_path, name):
+    clip = numbered_clip(tmp_path / name, COUNT, **FORMATS[name])
+    assert cut_short(probe(clip), COUNT) is None
+    clip.write_bytes(clip.read_bytes()[:clip.stat().st_size // 2])
+    assert f"only {len(numbers(clip))} of" in cut_short(probe(clip), len(numbers(clip)))
 
 
 def test_a_cut_mp4_with_its_table_at_the_front(tmp_path):

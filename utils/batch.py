@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from models.fetch import ModelFileError
-from utils.layout import InputError
+from utils.layout import RECORD_NAME, InputError, VideoFile
 from utils.video import VideoError
 
 Item = TypeVar("Item")
@@ -86,6 +86,19 @@ def _count(future, name: str, summary: Summary) -> None:
         with tqdm.external_write_mode(sys.stderr):
             log.error("%s", reason)
             log.debug("%s", "".join(traceback.format_exception(error)))
+
+
+def warn_of_orphans(videos: list[VideoFile], video_root: Path, frame_root: Path) -> None:
+    """Say which folders of frames have no video any more: they still take part in later steps."""
+    if not video_root.is_dir() or not frame_root.is_dir():
+        return
+    gone = sorted({path.parent.relative_to(frame_root).as_posix()
+                   for path in frame_root.rglob(RECORD_NAME)} - {video.id for video in videos})
+    gone = [video_id for video_id in gone if not video_id.startswith(".")]
+    if gone:
+        log.info("%s: %d folders without a video in %s still take part; delete them if they "
+                 "should not: %s", frame_root, len(gone), video_root,
+                 ", ".join(gone[:3]) + (", ..." if len(gone) > 3 else ""))
 
 
 def per_thread(make: Callable[[], Made]) -> Callable[[], Made]:

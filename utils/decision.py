@@ -87,7 +87,8 @@ def verdict(chances: np.ndarray, frames: int) -> str:
 
 def explain(word: str, best: Hypothesis, chances: np.ndarray) -> str:
     """One plain sentence for the verdict. chances: what probabilities() gave."""
-    percent = f"{100 * chances[:-1].max():.0f} %"
+    chance = 100 * chances[:-1].max()
+    percent = "over 99 %" if chance > 99 else f"{chance:.0f} %"
     scene = (f"{best.inliers} local features agree" if best.registered
              else f"the scenes' cosine is {best.scene_score:.2f}")
     match = f"motion matches {best.motion_score:.2f}, {scene}"

@@ -39,7 +39,7 @@ class Trace:
     flip: int | None
     scene_score: float | None
     motion_score: float | None
-    confidence: float  # probability that source and range are right
+    confidence: float  # probability that the verdict, source and range included, is right
     runner_up: str | None
     reason: str
 

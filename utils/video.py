@@ -30,6 +30,7 @@ class VideoInfo:
     width: int  # as shown, rotation applied
     height: int
     frames_expected: int  # packets of the stream; the decoder may give fewer
+    frames_promised: int  # what the header says, or its duration; more when the file was cut off
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,19 @@ def probe(path: Path) -> VideoInfo:
     with _open(path) as container:
         stream = _video_stream(container, path)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        promised = max(stream.frames, int((container.duration or 0) / av.time_base * rate))
         packets = _count_packets(container, stream)
     height, width = first.image.shape[:2]
-    return VideoInfo(float(rate), width, height, packets)
+    return VideoInfo(float(rate), width, height, packets, promised)
+
+
+def cut_short(info: VideoInfo, decoded: int) -> str | None:
+    """A warning when far fewer frames could be decoded than the file promises, else None."""
+    promised = max(info.frames_expected, info.frames_promised)
+    if decoded >= 0.9 * promised - 2:
+        return None
+    return (f"only {decoded} of about {promised} frames can be decoded; if the file is damaged or "
+            "cut off, get a whole one")
 
 
 class VideoReader:
