@@ -11,7 +11,7 @@ setup: $(VENV)/ready
 
 $(VENV)/ready: trace_env.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r trace_env.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check $(PIP_OPTIONS) -r trace_env.txt
 	touch $@
 
 demo: setup
