@@ -31,8 +31,8 @@ from utils.geometry import square_mapping
 from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
                           read_arrays, read_image, read_json, video_folders, write_arrays,
                           write_json)
-from utils.matching import (NEIGHBOURHOOD, Alignment, SourceMotion, pair_scores, place_score,
-                            prepare, refine, rough_places, slide)
+from utils.matching import (Alignment, SourceMotion, believed, pair_scores, place_score, prepare,
+                            refine, rough_places, same_place, slide)
 from utils.registration import MIN_INLIERS
 from utils.report import write_report
 from utils.scene_index import SceneEntry
@@ -261,15 +261,16 @@ def compare(fake: MotionGrid, square: Square, record: VideoRecord, candidate: di
     places = [Place(candidate, source, grid, flip, registered, natural, rough)
               for flip, registered, grid in versions
               for rough in rough_places(pair_scores(grid, source.motion), natural, PLACES)]
-    return distinct(sorted(places, key=lambda place: -place.rough.score))[:PLACES]
+    return distinct(sorted(places, key=lambda p: -believed(p.rough.score, p.rough.rate,
+                                                            natural)))[:PLACES]
 
 
 def distinct(places: list[Place]) -> list[Place]:
     """Of places that were found along several ways keep the first."""
     kept: list[Place] = []
     for place in places:
-        if all(abs(place.rough.start - other.rough.start) > NEIGHBOURHOOD
-               or place.flip != other.flip for other in kept):
+        if not any(place.flip == other.flip and same_place(place.rough, other.rough)
+                   for other in kept):
             kept.append(place)
     return kept
 

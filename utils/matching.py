@@ -17,7 +17,8 @@ RATES = (1.0, 0.5, 0.6, 2 / 3, 0.75, 0.8, 5 / 6, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2
          5 / 3, 1.8, 2.0)  # source frames per fake frame that are tried first
 FINE_STEP, FINE_STEPS = 0.005, [step for step in range(-8, 9) if step]
 PHASES = (0.0, 0.25, 0.5, 0.75)
-UNUSUAL_RATE, FINE_RATE = 0.02, 0.045  # how much better a rate of RATES, or any other, must score
+UNUSUAL_RATE, FINE_RATE = 0.08, 0.16  # share of the misfit that a rate of RATES, or any other, must
+# take away before it is believed: a free rate always fits noise a little better
 LONG_SPAN = 6  # frames of the fake between which displacements are compared, too
 NEAR = 3  # frames that a start may move when rate and phase are refined
 NEIGHBOURHOOD = 5  # frames within which two starts are one place
@@ -126,8 +127,8 @@ def rough_places(scores: PairScores, natural: float = 1.0, keep: int = 5) -> lis
     """The best places over all starts and usual rates, best first; refine() the good ones.
 
     natural: source frames per fake frame when nothing was re-timed, the ratio of the two videos'
-    frame rates. It and 1 are taken unless another rate is clearly better. Places within
-    NEIGHBOURHOOD frames of a better one are left out.
+    frame rates. It and 1 are taken unless another rate is clearly better. Places about the
+    same stretch as a better one are left out.
     """
     found = []
     for rate in {**dict.fromkeys(RATES), natural: None}:
@@ -136,17 +137,23 @@ def rough_places(scores: PairScores, natural: float = 1.0, keep: int = 5) -> lis
         found += [_alignment(scores, float(curve[start]), start, rate, phase)
                   for start in _peaks(curve, keep)]
     kept: list[Alignment] = []
-    for place in sorted(found, key=lambda place: handicap(place.rate, natural) - place.score):
-        if all(abs(place.start - other.start) > NEIGHBOURHOOD for other in kept):
+    for place in sorted(found, key=lambda p: -believed(p.score, p.rate, natural)):
+        if not any(same_place(place, other) for other in kept):
             kept.append(place)
     return kept[:keep]
 
 
-def handicap(rate: float, natural: float = 1.0) -> float:
-    """How much better than rate 1 a rate must score to be believed."""
+def believed(score: float, rate: float, natural: float = 1.0) -> float:
+    """A score after the handicap of its rate: the misfit, 1 - score, of unusual rates is enlarged."""
     if rate in (1.0, natural):
-        return 0.0
-    return UNUSUAL_RATE if rate in RATES else FINE_RATE
+        return score
+    return 1 - (1 - score) * (1 + (UNUSUAL_RATE if rate in RATES else FINE_RATE))
+
+
+def same_place(one: Alignment, other: Alignment) -> bool:
+    """Whether two alignments are about one stretch of the source, if at different rates."""
+    return (abs(one.start - other.start) <= NEIGHBOURHOOD
+            or abs(one.start + one.end - other.start - other.end) <= 2 * NEIGHBOURHOOD)
 
 
 def _alignment(scores: PairScores, score: float, start: int, rate: float,
@@ -174,7 +181,7 @@ def refine(scores: PairScores, rough: Alignment, natural: float = 1.0) -> Alignm
             curve, first = _slide_near(scores, sample_offsets(count, tried, phase), rough.start)
             if len(curve):
                 place, score = int(curve.argmax()), float(curve.max())
-                best = max(best, (score - handicap(tried, natural), score, first + place, tried,
+                best = max(best, (believed(score, tried, natural), score, first + place, tried,
                                   phase))
     return _alignment(scores, *best[1:])
 

@@ -3,8 +3,9 @@
     python -m models.training.fit_decision --trace-root step5_flow_trace --truth truth.csv \\
         --out models/weights/decision.json
 
-Every fake serves twice: with all hypotheses, and as a source-less query with those of its own
-source left out. Coefficients maximise the regularised likelihood of a conditional logit; the
+Every fake serves up to three times: with all hypotheses; as a source-less query with those of its
+own source left out; and as another take of the same person and scene, with only those left out that
+share frames with the true ones. Coefficients maximise the regularised likelihood of a conditional logit; the
 figures on the card come from folds that leave whole sources out. Takes seconds; needs step 5 to
 have run on the fakes. Fakes whose true place is not among the hypotheses say nothing about the
 choice and are left out (their number is on the card).
@@ -69,6 +70,9 @@ def read_queries(trace_root: Path, truth: Path) -> tuple[list[Query], int]:
         elif row["source"]:
             unfit += 1
         queries.append(make_query(group, strangers, [False] * len(strangers) + [True], found))
+        takes = [h for h in hypotheses if h.source != row["source"] or is_elsewhere(h, row)]
+        if len(strangers) < len(takes):
+            queries.append(make_query(group, takes, [False] * len(takes) + [True], found))
     return queries, unfit
 
 
@@ -83,6 +87,12 @@ def is_right(hypothesis: Hypothesis, row: dict[str, str]) -> bool:
     return (hypothesis.source == row["source"]
             and abs(hypothesis.start - int(row["start_frame"])) <= START_TOLERANCE
             and abs(hypothesis.end - int(row["end_frame"])) <= END_TOLERANCE)
+
+
+def is_elsewhere(hypothesis: Hypothesis, row: dict[str, str]) -> bool:
+    """Whether a hypothesis shares no frame with the true ones."""
+    start, end = sorted((int(row["start_frame"]), int(row["end_frame"])))
+    return hypothesis.end < start or hypothesis.start > end
 
 
 def fit(queries: list[Query]) -> np.ndarray:
