@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.motion import MotionGrid
-from utils.matching import (NEIGHBOURHOOD, pair_scores, prepare, refine, rough_places,
+from utils.matching import (NEIGHBOURHOOD, believed, pair_scores, prepare, refine, rough_places,
                             sample_offsets, slide)
 
 CELLS, FRAMES, START, COUNT = 6, 120, 37, 30  # of the source; the fake's first frame and length
@@ -126,7 +126,14 @@ def test_places_are_apart_and_ordered():
     starts = [place.start for place in places]
     assert len(places) <= 4
     assert all(abs(a - b) > NEIGHBOURHOOD for i, a in enumerate(starts) for b in starts[:i])
-    assert [p.score for p in places] == sorted((p.score for p in places), reverse=True)
+    order = [believed(p.score, p.rate) for p in places]
+    assert order == sorted(order, reverse=True)
+
+
+def test_an_unusual_rate_must_earn_belief():
+    assert believed(0.7, 1.0) == believed(0.7, 1.2, natural=1.2) == 0.7
+    assert 0.7 > believed(0.7, 1.25) > believed(0.7, 1.26)
+    assert believed(0.97, 1.25) > 0.92 and believed(0.41, 0.9) < 0.40
 
 
 @pytest.mark.parametrize("rate, phase", [(1.25, 0.0), (1.25, 0.25), (0.8, 0.75)])

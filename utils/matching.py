@@ -19,6 +19,7 @@ FINE_STEP, FINE_STEPS = 0.005, [step for step in range(-8, 9) if step]
 PHASES = (0.0, 0.25, 0.5, 0.75)
 UNUSUAL_RATE, FINE_RATE = 0.08, 0.16  # share of the misfit that a rate of RATES, or any other, must
 # take away before it is believed: a free rate always fits noise a little better
+LEAST_MISFIT = 0.02  # added to the misfit, so that the handicap holds where nothing misfits
 LONG_SPAN = 6  # frames of the fake between which displacements are compared, too
 NEAR = 3  # frames that a start may move when rate and phase are refined
 NEIGHBOURHOOD = 5  # frames within which two starts are one place
@@ -147,7 +148,8 @@ def believed(score: float, rate: float, natural: float = 1.0) -> float:
     """A score after the handicap of its rate: the misfit, 1 - score, of unusual rates is enlarged."""
     if rate in (1.0, natural):
         return score
-    return 1 - (1 - score) * (1 + (UNUSUAL_RATE if rate in RATES else FINE_RATE))
+    share = UNUSUAL_RATE if rate in RATES else FINE_RATE
+    return score - share * (1 - score + LEAST_MISFIT)
 
 
 def same_place(one: Alignment, other: Alignment) -> bool:
