@@ -13,52 +13,42 @@ score curve, `report.html`, and each source's motion features, which the next fa
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from models.flow import FlowEstimator, make_flow
-from models.motion import (COARSE, MotionGrid, Square, cut_mask, cut_square, motion_grid,
-                           steady_square)
-from models.segmenter import Segmenter, make_segmenter, person_mask
-from utils import decision
+from models.flow import make_flow
+from models.motion import MotionGrid, Square, cut_mask, cut_square, motion_grid, steady_square
+from models.segmenter import make_segmenter
+from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, per_thread,
                          pick_device, run_batch, run_step)
 from utils.decision import Hypothesis
 from utils.geometry import square_mapping
 from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
-                          read_arrays, read_image, read_json, video_folders, write_arrays,
-                          write_json)
-from utils.matching import (Alignment, SourceMotion, believed, pair_scores, place_score, prepare,
-                            refine, rough_places, same_place, slide)
-from utils.registration import MIN_INLIERS
+                          read_image, read_json, video_folders, write_json)
+from utils.matching import (Alignment, believed, pair_scores, place_score, refine, rough_places,
+                            same_place, slide)
 from utils.report import write_report
-from utils.scene_index import SceneEntry
+from utils.source_motion import CHUNK, IndexedSource, MotionIndex
 from utils.tables import Trace, write_table
-from utils.video import VideoReader
 
-MASK_EVERY = 5  # source frames between two person masks
-CHUNK = 64  # source frames in memory at a time
 PLACES = 5  # places kept per candidate
 REFINED = 8  # places looked at more closely per fake
-UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared
 ALTERNATIVES = 10  # hypotheses written per fake
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What the work on one video needs; getters give each thread its own instance."""
+    """What the work on one fake needs."""
 
-    video_root: Path
     fake_roots: dict[str, Path]  # frames, masks, rect
     scene_root: Path
     trace_root: Path
-    flow: Callable[[], FlowEstimator]
-    segmenter: Callable[[], Segmenter]
+    index: MotionIndex
     coefficients: np.ndarray
-    settings: dict  # of the motion features
     top_k: int
     overwrite: bool
 
@@ -82,28 +72,27 @@ def main(video_root: Path = Path("./source_data/"),
     device = pick_device(device)
     flows = per_thread(partial(make_flow, flow, raft_weights, device))
     segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, device))
-    tools = Tools(Path(video_root),
-                  {"frames": Path(fake_frame_root), "masks": Path(fake_mask_root),
-                   "rect": Path(fake_rect_root)},
-                  Path(scene_root), Path(trace_root), flows, segmenters,
-                  decision.load_coefficients(),
-                  {"flow": flows().identity, "segmenter": segmenters().identity,
-                   "mask_every": MASK_EVERY}, top_k, overwrite)
+    index = MotionIndex(Path(trace_root) / "motion", Path(video_root), Path(scene_root), flows,
+                        segmenters, overwrite)
+    tools = Tools({"frames": Path(fake_frame_root), "masks": Path(fake_mask_root),
+                   "rect": Path(fake_rect_root)}, Path(scene_root), Path(trace_root), index,
+                  decision.load_coefficients(), top_k, overwrite)
     needed = sorted({c["source_id"] for fake in fakes for c in candidates_of(fake, tools)})
     if not needed:
         raise InputError(f"{scene_root}: no ranking in it; run step 4 first")
-    indexed = run_batch(needed, partial(index_motion, tools=tools), name=lambda source: source,
-                        label="step 5, source motion", workers=workers)
+    indexed = run_batch(needed, index.add, name=str, label="step 5, source motion",
+                        workers=workers)
     if len(indexed.failed) == len(needed):
         raise InputError(f"{video_root}: none of the sources can be read there; check --video-root")
-    load = lru_cache(maxsize=256)(partial(read_motion, tools=tools))
+    load = lru_cache(maxsize=256)(index.read)
     traced = run_batch(fakes.items(), partial(trace_fake, tools=tools, load=load),
                        name=lambda item: item[1].file, label="step 5, flow trace", workers=workers)
     results = list(finished(fakes, tools.trace_root))
-    write_table(tools.trace_root / "traces.csv", Trace, [Trace(**r["trace"]) for r in results])
+    write_table(tools.trace_root / "traces.csv", Trace, 
+                [Trace(**row) for result in results for row in result["traces"]])
     traced.failed = {**indexed.failed, **traced.failed}
     write_report(tools.trace_root / "report.html", results, tools.fake_roots["frames"],
-                 tools.video_root, traced.failed)
+                 Path(video_root), traced.failed)
     return traced
 
 
@@ -113,86 +102,15 @@ def candidates_of(fake_id: str, tools: Tools) -> list[dict]:
     return read_json(path)["candidates"][:tools.top_k] if path.is_file() else []
 
 
-# --- sources ---------------------------------------------------------------------------------
-
-def motion_path(tools: Tools, source_id: str) -> Path:
-    """File with the motion features of a source."""
-    return tools.trace_root / "motion" / f"{source_id}.npz"
-
-
-def index_motion(source_id: str, tools: Tools) -> bool:
-    """Store the motion features of one source; False when they are there already."""
-    entry = SceneEntry.read(tools.scene_root, source_id)
-    if entry is None:
-        raise InputError(f"{source_id}: not in the scene index; run step 4 again")
-    settings = {**tools.settings, "source": asdict(entry.record)}
-    found = None if tools.overwrite else read_arrays(motion_path(tools, source_id))
-    if found is not None and found[0] == settings:
-        return False
-    square = steady_square(entry.rectangles)
-    times, grid = source_motion(tools.video_root / entry.record.file, square, tools)
-    write_arrays(motion_path(tools, source_id), settings, {
-        "square": np.array(square or (0, 0, 0), np.float64), "times_s": times,
-        "flow": grid.flow.astype(np.float16),
-        "weight": np.round(grid.weight * 255).astype(np.uint8)})
-    return True
-
-
-def source_motion(path: Path, square: Square | None, tools: Tools) -> tuple[np.ndarray, MotionGrid]:
-    """Frame times [T] in seconds and motion of a whole source, read once and chunk by chunk."""
-    times: list[float] = []
-    grids: list[MotionGrid] = []
-    crops: list[np.ndarray] = []
-    masks: list[np.ndarray] = []
-    for frame in VideoReader(path, threads=1):
-        times.append(frame.time_s)
-        if square is None:
-            continue
-        if frame.index % MASK_EVERY == 0:
-            mask = cut_mask(person_mask(tools.segmenter().probability(frame.image)), square)
-        crops.append(cut_square(frame.image, square))
-        masks.append(mask)
-        if len(crops) == CHUNK:
-            grids.append(motion_grid(np.stack(crops), np.stack(masks), tools.flow(), COARSE))
-            crops, masks = crops[-1:], masks[-1:]
-    if len(crops) > 1:
-        grids.append(motion_grid(np.stack(crops), np.stack(masks), tools.flow(), COARSE))
-    return np.array(times), MotionGrid.joined(grids, COARSE)
-
-
-@dataclass(frozen=True)
-class IndexedSource:
-    """A source ready for comparison."""
-
-    motion: SourceMotion
-    square: Square
-    times_s: np.ndarray  # [T] seconds from the first frame
-    fps: float
-
-
-def read_motion(source_id: str, tools: Tools) -> IndexedSource | None:
-    """The stored motion of a source; None when it could not be made or nobody is in it."""
-    found = read_arrays(motion_path(tools, source_id))
-    if found is None or not len(found[1]["flow"]):
-        return None
-    arrays = found[1]
-    grid = MotionGrid(arrays["flow"].astype(np.float32),
-                      arrays["weight"].astype(np.float32) / 255)
-    return IndexedSource(prepare(grid), tuple(arrays["square"]), arrays["times_s"],
-                         found[0]["source"]["fps"])
-
-
-# --- fakes -----------------------------------------------------------------------------------
-
 def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                load: Callable[[str], IndexedSource | None]) -> bool:
     """Decide one fake and write its JSON; False when that was done with the same input."""
     fake_id, record = item
     candidates = candidates_of(fake_id, tools)
-    made_with = {"record": asdict(record), "settings": tools.settings,
+    made_with = {"record": asdict(record), "settings": tools.index.settings,
                  "coefficients": tools.coefficients.tolist(), "candidates": candidates,
                  "unreadable": [c["source"] for c in candidates
-                                if not motion_path(tools, c["source_id"]).is_file()]}
+                                if not tools.index.path(c["source_id"]).is_file()]}
     path = fake_result_path(tools.trace_root, fake_id)
     if not tools.overwrite and path.is_file() and read_json(path).get("made_with") == made_with:
         return False
@@ -221,7 +139,7 @@ def fake_motion(fake_id: str, record: VideoRecord,
                  for name in names]
         masks = [cut_mask(read_image(tools.fake_roots["masks"] / fake_id / name), square)
                  for name in names]
-        grids.append(motion_grid(np.stack(crops), np.stack(masks), tools.flow()))
+        grids.append(motion_grid(np.stack(crops), np.stack(masks), tools.index.flow()))
     return square, MotionGrid.joined(grids)
 
 
@@ -308,9 +226,10 @@ def result(record: VideoRecord, grid: MotionGrid | None, found: list[tuple[Hypot
     order = np.argsort(-chances[:-1], kind="stable")
     best = found[order[0]] if found else None
     source = load(source_id(candidates, best[0].source)) if best else None
-    trace = make_trace(record, candidates, hypotheses, chances, source, made_with["unreadable"])
+    trace = answer.make_trace(record, candidates, hypotheses, chances, source,
+                              made_with["unreadable"])
     return {
-        "fake": record.file, "made_with": made_with, "trace": asdict(trace),
+        "fake": record.file, "made_with": made_with, "traces": [asdict(trace)],
         "alternatives": [asdict(hypotheses[i]) | {"probability": float(chances[i])}
                          for i in order[:ALTERNATIVES]],
         "no_source_probability": float(chances[-1]),
@@ -319,59 +238,6 @@ def result(record: VideoRecord, grid: MotionGrid | None, found: list[tuple[Hypot
                      "values": [[round(float(v), 5) for v in features[i]] for i in order],
                      "hypotheses": [asdict(hypotheses[i]) for i in order]},
         "score_curve": [round(float(value), 4) for value in best[1]] if best else []}
-
-
-def make_trace(record: VideoRecord, candidates: list[dict], hypotheses: list[Hypothesis],
-               chances: np.ndarray, source: IndexedSource | None, unreadable: list[str]) -> Trace:
-    """The row of traces.csv."""
-    empty = Trace(fake=record.file, fake_start_frame=record.frames[0],
-                  fake_end_frame=record.frames[-1], verdict=decision.NO_SOURCE, source=None,
-                  start_frame=None, end_frame=None, start_time_s=None, end_time_s=None, rate=None,
-                  flip=None, scene_score=None, motion_score=None, confidence=float(chances[-1]),
-                  runner_up=None, reason="")
-    if not hypotheses:
-        return scene_only(empty, candidates, unreadable)
-    best = hypotheses[int(np.argmax(chances[:-1]))]
-    others = [h for h in hypotheses if h.source != best.source]
-    runner_up = max(others, key=lambda h: h.motion_score).source if others else None
-    verdict = decision.verdict(chances, len(record.frames))
-    if verdict == decision.NO_SOURCE:
-        nearest = replace(empty, runner_up=best.source, motion_score=best.motion_score,
-                          scene_score=best.scene_score,
-                          reason=decision.explain(verdict, best, chances))
-        contradicted = any(c["source"] in unreadable and c["verified"] or on_person(c)
-                           for c in candidates)
-        return scene_only(replace(nearest, runner_up=None, motion_score=None),
-                          candidates, unreadable) if contradicted else nearest
-    return replace(empty, verdict=verdict, source=best.source, start_frame=best.start,
-                   end_frame=best.end, start_time_s=float(source.times_s[best.start]),
-                   end_time_s=float(source.times_s[best.end]), rate=best.rate, flip=best.flip,
-                   scene_score=best.scene_score, motion_score=best.motion_score,
-                   confidence=float(chances[:-1].max()), runner_up=runner_up,
-                   reason=decision.explain(verdict, best, chances))
-
-
-def on_person(candidate: dict) -> bool:
-    """Whether local features on the person, not only on a background, agree with a candidate."""
-    on_background = candidate["background_inliers"]
-    return candidate["verified"] and candidate["inliers"] >= 2 * on_background + MIN_INLIERS
-
-
-def scene_only(empty: Trace, candidates: list[dict], unreadable: list[str]) -> Trace:
-    """The row of a fake where motion tells nothing: the scene alone never says which frames."""
-    verified = [c for c in candidates if c["verified"]]
-    first = next((c for c in verified if c["source"] in unreadable or on_person(c)),
-                 verified[0] if verified else None)
-    if first is None:
-        return replace(empty, confidence=UNKNOWN, reason="no motion of a person to compare, and "
-                                                         "no source with the same scene")
-    missing = first["source"] in unreadable
-    why = ("its video could not be read, so its motion was not compared; check --video-root"
-           if missing else "motion does not tell its frames: another take of the same person, or "
-                           "too little motion")
-    return replace(empty, verdict=decision.AMBIGUOUS, source=first["source"], flip=first["flip"],
-                   scene_score=first["scene_score"], confidence=0.0,  # of frames that are not given
-                   reason=f"{first['inliers']} local features agree with this source, but {why}")
 
 
 def source_id(candidates: list[dict], source: str) -> str:

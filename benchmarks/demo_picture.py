@@ -25,7 +25,7 @@ def main(demo: Path = Path("demo"), fake: str = "source_05_fake_00",
          out: Path = Path("benchmarks/demo.png")) -> Path:
     """Write the picture of a traced fake; returns its path."""
     demo = Path(demo)
-    trace = read_json(fake_result_path(demo / "step5_flow_trace", fake))["trace"]
+    trace = read_json(fake_result_path(demo / "step5_flow_trace", fake))["traces"][0]
     index = trace["fake_start_frame"] + AHEAD
     frame = read_image(demo / "step3_fake_frames" / fake / frame_name(index))
     later = read_image(demo / "step3_fake_frames" / fake / frame_name(index + SPAN))

@@ -227,7 +227,7 @@ def test_json_of_a_fake_has_alternatives_and_the_curve(project):
     assert int(np.argmax(found["score_curve"])) == TRUTH[SCRIPT][1]
     total = sum(a["probability"] for a in found["alternatives"]) + found["no_source_probability"]
     assert total == pytest.approx(1, abs=0.05)
-    assert set(found["trace"]) == set(Trace.__dataclass_fields__)
+    assert all(set(row) == set(Trace.__dataclass_fields__) for row in found["traces"])
 
 
 # --- running again ------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from models.training.pair_damage import damage, video_coded
 SIZE = 128
 STILL = np.array([[1.0, 0, 0], [0, 1, 0]])  # texture pixels are image pixels
 SETTINGS = {"batch": 2, "size": SIZE, "updates": 2, "lr": 4e-4, "seed": 3, "hold_out": []}
+SETTINGS["weights"] = None
 
 
 def picture(seed: int, sigma: float = 0.0, side: int = 200) -> np.ndarray:

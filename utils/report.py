@@ -24,7 +24,7 @@ def write_report(path: Path, results: list[dict], frame_root: Path, video_root: 
     """
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     cards = [card(found, frame_root, video_root) for found in results]
-    verdicts = [found["trace"]["verdict"] for found in results]
+    verdicts = [found["traces"][0]["verdict"] for found in results]
     counts = {name: verdicts.count(name) for name in ("traced", "ambiguous", "no_source")}
     html = environment.get_template("report_template.html").render(
         cards=cards, counts=counts, failed=failed, plot=PLOT)
@@ -33,7 +33,7 @@ def write_report(path: Path, results: list[dict], frame_root: Path, video_root: 
 
 def card(found: dict, frame_root: Path, video_root: Path) -> dict:
     """What the template shows of one fake."""
-    trace = found["trace"]
+    trace = found["traces"][0]
     fake_id = str(Path(trace["fake"]).with_suffix("").as_posix())
     curve = found["score_curve"]
     return {**trace, "alternatives": found["alternatives"], "curve": polyline(curve),

@@ -7,6 +7,7 @@ motion: what counts is a relative error.
 
 import io
 import math
+import pickle
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,13 +97,14 @@ class Trainer:
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=0.0, weight_decay=1e-5)
         self.step, self.seconds, self.best = 0, 0.0, math.inf
+        self.easing = 0 if settings["weights"] else EASING
 
     def train_step(self, images: Tensor, flow: Tensor) -> float:
         """One step of AdamW on images 2xBx3xSxS and flow Bx2xSxS; the loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.lr(self.step)
         predictions = estimate(self.network, images, self.settings["updates"], self.bf16)
-        relative = min(1.0, self.step / EASING)
+        relative = min(1.0, self.step / self.easing) if self.easing else 1.0
         loss = sequence_loss(predictions, flow.to(predictions[0].device), relative)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -114,6 +116,16 @@ class Trainer:
             for mean, now in zip(self.average.parameters(), self.network.parameters()):
                 mean.lerp_(now, 1 - decay)
         return loss.item()
+
+    def begin_with(self, file: Path) -> None:
+        """Take over the weights of a state dict. Raises ValueError when they do not fit."""
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            for network in (self.network, self.average):
+                network.load_state_dict(state)
+        except (OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{file}: not a raft_small state dict ({reason})") from error
 
     def save(self, file: Path) -> None:
         state = {"network": self.network.state_dict(), "average": self.average.state_dict()}

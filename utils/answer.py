@@ -1,0 +1,67 @@
+"""From the hypotheses about one fake to its answer: rows of traces.csv, and what its JSON holds."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from utils import decision
+from utils.decision import Hypothesis
+from utils.layout import VideoRecord
+from utils.registration import MIN_INLIERS
+from utils.source_motion import IndexedSource
+from utils.tables import Trace
+
+UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared
+
+
+def make_trace(record: VideoRecord, candidates: list[dict], hypotheses: list[Hypothesis],
+               chances: np.ndarray, source: IndexedSource | None, unreadable: list[str]) -> Trace:
+    """The row of traces.csv."""
+    empty = Trace(fake=record.file, fake_start_frame=record.frames[0],
+                  fake_end_frame=record.frames[-1], verdict=decision.NO_SOURCE, source=None,
+                  start_frame=None, end_frame=None, start_time_s=None, end_time_s=None, rate=None,
+                  flip=None, scene_score=None, motion_score=None, confidence=float(chances[-1]),
+                  runner_up=None, reason="")
+    if not hypotheses:
+        return scene_only(empty, candidates, unreadable)
+    best = hypotheses[int(np.argmax(chances[:-1]))]
+    others = [h for h in hypotheses if h.source != best.source]
+    runner_up = max(others, key=lambda h: h.motion_score).source if others else None
+    verdict = decision.verdict(chances, len(record.frames))
+    if verdict == decision.NO_SOURCE:
+        nearest = replace(empty, runner_up=best.source, motion_score=best.motion_score,
+                          scene_score=best.scene_score,
+                          reason=decision.explain(verdict, best, chances))
+        contradicted = any(c["source"] in unreadable and c["verified"] or on_person(c)
+                           for c in candidates)
+        return scene_only(replace(nearest, runner_up=None, motion_score=None),
+                          candidates, unreadable) if contradicted else nearest
+    return replace(empty, verdict=verdict, source=best.source, start_frame=best.start,
+                   end_frame=best.end, start_time_s=float(source.times_s[best.start]),
+                   end_time_s=float(source.times_s[best.end]), rate=best.rate, flip=best.flip,
+                   scene_score=best.scene_score, motion_score=best.motion_score,
+                   confidence=float(chances[:-1].max()), runner_up=runner_up,
+                   reason=decision.explain(verdict, best, chances))
+
+
+def on_person(candidate: dict) -> bool:
+    """Whether local features on the person, not only on a background, agree with a candidate."""
+    on_background = candidate["background_inliers"]
+    return candidate["verified"] and candidate["inliers"] >= 2 * on_background + MIN_INLIERS
+
+
+def scene_only(empty: Trace, candidates: list[dict], unreadable: list[str]) -> Trace:
+    """The row of a fake where motion tells nothing: the scene alone never says which frames."""
+    verified = [c for c in candidates if c["verified"]]
+    first = next((c for c in verified if c["source"] in unreadable or on_person(c)),
+                 verified[0] if verified else None)
+    if first is None:
+        return replace(empty, confidence=UNKNOWN, reason="no motion of a person to compare, and "
+                                                         "no source with the same scene")
+    missing = first["source"] in unreadable
+    why = ("its video could not be read, so its motion was not compared; check --video-root"
+           if missing else "motion does not tell its frames: another take of the same person, or "
+                           "too little motion")
+    return replace(empty, verdict=decision.AMBIGUOUS, source=first["source"], flip=first["flip"],
+                   scene_score=first["scene_score"], confidence=0.0,  # of frames that are not given
+                   reason=f"{first['inliers']} local features agree with this source, but {why}")
