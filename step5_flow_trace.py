@@ -25,18 +25,15 @@ from models.segmenter import make_segmenter
 from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, per_thread,
                          pick_device, run_batch, run_step)
-from utils.decision import Hypothesis
-from utils.geometry import square_mapping
 from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
                           read_image, read_json, video_folders, write_json)
-from utils.matching import (Alignment, believed, pair_scores, place_score, refine, rough_places,
-                            same_place, slide)
+from utils.paths import find_stretches
 from utils.report import write_report
 from utils.source_motion import CHUNK, IndexedSource, MotionIndex
 from utils.tables import Trace, write_table
+from utils.views import (View, agreement_of, alignment_of, find_places, gain_tables, look_closer,
+                         views_of)
 
-PLACES = 5  # places kept per candidate
-REFINED = 8  # places looked at more closely per fake
 ALTERNATIVES = 10  # hypotheses written per fake
 
 
@@ -115,14 +112,29 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     if not tools.overwrite and path.is_file() and read_json(path).get("made_with") == made_with:
         return False
     square, grid = fake_motion(fake_id, record, tools)
-    places = []
-    for candidate in candidates:
+    views = []
+    for candidate in candidates if grid is not None else []:
         source = load(candidate["source_id"])
-        if grid is not None and source is not None:
-            places += compare(grid, square, record, candidate, source)
-    found = look_closer(places)
-    write_json(path, result(record, grid, found, candidates, load, made_with, tools))
+        if source is not None:
+            views += views_of(grid, square, record, candidate, source)
+    movement = float(np.abs(grid.flow).mean()) if grid is not None else 0.0
+    answers = trace_stretches(views, record, movement, made_with, load, tools)
+    write_json(path, result(record, answers, made_with))
     return True
+
+
+def trace_stretches(views: list[View], record: VideoRecord, movement: float, made_with: dict,
+                    load: Callable[[str], IndexedSource | None], tools: Tools) -> list[dict]:
+    """Decide a fake as a whole, or stretch by stretch where it was joined from several."""
+    def trace(first: int, last: int) -> dict:
+        return trace_stretch(views, (first, last), record, movement, made_with, load, tools)
+
+    whole = trace(0, len(record.frames) - 1)
+    stretches = find_stretches(gain_tables(views, whole["found"]))
+    if len(stretches) < 2:
+        return [whole]
+    parts = [trace(first, last) for first, last in stretches]
+    return parts if answer.tells_more([p["trace"] for p in parts], whole["trace"]) else [whole]
 
 
 def fake_motion(fake_id: str, record: VideoRecord,
@@ -143,101 +155,39 @@ def fake_motion(fake_id: str, record: VideoRecord,
     return square, MotionGrid.joined(grids)
 
 
-@dataclass(frozen=True)
-class Place:
-    """A rough place of a candidate, and what is needed to look closer."""
-
-    candidate: dict
-    source: IndexedSource
-    grid: MotionGrid  # the fake's motion as it was compared
-    flip: int
-    registered: bool
-    natural: float  # source frames per fake frame if nothing was re-timed
-    rough: Alignment
-
-    def judge(self, alignment: Alignment) -> Hypothesis:
-        """The hypothesis that the fake comes from this very alignment."""
-        c = self.candidate
-        return Hypothesis(c["source"], alignment.start, alignment.end, alignment.rate, self.flip,
-                          place_score(self.grid, self.source.motion, alignment), c["scene_score"],
-                          c["inliers"], c["background_inliers"], self.registered)
-
-
-def compare(fake: MotionGrid, square: Square, record: VideoRecord, candidate: dict,
-            source: IndexedSource) -> list[Place]:
-    """The best rough places of one source: person square to person square, and, where local
-    features gave a mapping, through that (then it is known whether the fake is mirrored)."""
-    natural = source.fps / record.fps
-    turned = {0: fake, 1: fake.mirrored()}
-    versions = [(flip, False, grid.pooled()) for flip, grid in turned.items()
-                if not candidate["verified"] or flip == candidate["flip"]]
-    if candidate["verified"]:
-        mapping = square_mapping(np.array(candidate["mapping"]), square, source.square,
-                                 record.width if candidate["flip"] else None)
-        versions.append((candidate["flip"], True,
-                         turned[candidate["flip"]].warped(mapping).pooled()))
-    places = [Place(candidate, source, grid, flip, registered, natural, rough)
-              for flip, registered, grid in versions
-              for rough in rough_places(pair_scores(grid, source.motion), natural, PLACES)]
-    return distinct(sorted(places, key=lambda p: -believed(p.rough.score, p.rough.rate,
-                                                            natural)))[:PLACES]
-
-
-def distinct(places: list[Place]) -> list[Place]:
-    """Of places that were found along several ways keep the first."""
-    kept: list[Place] = []
-    for place in places:
-        if not any(place.flip == other.flip and same_place(place.rough, other.rough)
-                   for other in kept):
-            kept.append(place)
-    return kept
-
-
-def look_closer(places: list[Place]) -> list[tuple[Hypothesis, np.ndarray]]:
-    """Judge all places, refine the best ones and the best one of every verified candidate.
-
-    Returns hypotheses, best motion first, with their scores over all starts at their rate (empty
-    for those that were not refined).
-    """
-    judged = sorted(((place.judge(place.rough), place) for place in places),
-                    key=lambda j: -j[0].motion_score)
-    found, seen = [], set()
-    for rank, (hypothesis, place) in enumerate(judged):
-        curve = np.empty(0, np.float32)
-        first = hypothesis.source not in seen
-        seen.add(hypothesis.source)
-        if rank < REFINED or first and place.candidate["verified"]:
-            scores = pair_scores(place.grid, place.source.motion)
-            alignment = refine(scores, place.rough, place.natural)
-            hypothesis = place.judge(alignment)
-            curve = slide(scores, alignment.rate, alignment.phase)
-        found.append((hypothesis, curve))
-    return sorted(found, key=lambda f: -f[0].motion_score)
-
-
-def result(record: VideoRecord, grid: MotionGrid | None, found: list[tuple[Hypothesis, np.ndarray]],
-           candidates: list[dict], load: Callable[[str], IndexedSource | None], made_with: dict,
-           tools: Tools) -> dict:
-    """What is written for one fake: the row of traces.csv, the alternatives, the evidence."""
-    hypotheses = [hypothesis for hypothesis, _ in found]
-    movement = float(np.abs(grid.flow).mean()) if grid is not None else 0.0
-    features = decision.evidence(hypotheses, len(record.frames), movement)
+def trace_stretch(views: list[View], stretch: tuple[int, int], record: VideoRecord,
+                  movement: float, made_with: dict, load: Callable[[str], IndexedSource | None],
+                  tools: Tools) -> dict:
+    """Decide one stretch of a fake, (first, last) of its frames: its row and the evidence."""
+    first, last = stretch
+    found = look_closer(find_places([view.part(first, last) for view in views]))
+    hypotheses = [f.hypothesis for f in found]
+    features = decision.evidence(hypotheses, last - first + 1, movement)
     chances = decision.probabilities(features, tools.coefficients)
-    order = np.argsort(-chances[:-1], kind="stable")
-    best = found[order[0]] if found else None
-    source = load(source_id(candidates, best[0].source)) if best else None
-    trace = answer.make_trace(record, candidates, hypotheses, chances, source,
+    trace = answer.make_trace(record.file, record.frames[first:last + 1],
+                              made_with["candidates"], hypotheses, chances,
+                              lambda name: load(source_id(made_with["candidates"], name)),
                               made_with["unreadable"])
-    return {
-        "fake": record.file, "made_with": made_with, "traces": [asdict(trace)],
-        "alternatives": [asdict(hypotheses[i]) | {"probability": float(chances[i])}
-                         for i in order[:ALTERNATIVES]],
-        "no_source_probability": float(chances[-1]),
-        "evidence": {"names": decision.FEATURES, "frames": len(record.frames),
-                     "movement_px": movement,
-                     "values": [[round(float(v), 5) for v in features[i]] for i in order],
-                     "hypotheses": [asdict(hypotheses[i]) for i in order]},
-        "score_curve": [round(float(value), 4) for value in best[1]] if best else []}
+    order = np.argsort(-chances[:-1], kind="stable")
+    evidence = {"names": decision.FEATURES, "frames": last - first + 1, "movement_px": movement,
+                "values": [[round(float(v), 5) for v in features[i]] for i in order],
+                "hypotheses": [asdict(hypotheses[i]) for i in order]}
+    best = found[order[0]] if found and trace.start_frame is not None else None
+    return {"trace": trace, "found": found, "no_source_probability": float(chances[-1]),
+            "evidence": evidence,
+            "alternatives": [asdict(hypotheses[i]) | {"probability": float(chances[i])}
+                             for i in order[:ALTERNATIVES]],
+            "score_curve": np.round(found[order[0]].curve, 4).tolist() if found else [],
+            "alignment": alignment_of(best) if best else [],
+            "agreement": agreement_of(best) if best else []}
+
+
+def result(record: VideoRecord, answers: list[dict], made_with: dict) -> dict:
+    """What is written for one fake: its rows of traces.csv and, per row, the evidence."""
+    return {"fake": record.file, "made_with": made_with,
+            "traces": [asdict(a["trace"]) for a in answers],
+            "stretches": [{key: value for key, value in a.items() if key not in ("trace", "found")}
+                          for a in answers]}
 
 
 def source_id(candidates: list[dict], source: str) -> str:

@@ -41,6 +41,14 @@ class MotionGrid:
         """The same motion seen in a mirror (left and right exchanged)."""
         return MotionGrid(self.flow[:, :, ::-1] * np.float32([-1, 1]), self.weight[:, :, ::-1])
 
+    def reversed(self) -> "MotionGrid":
+        """The same motion played backwards."""
+        return MotionGrid(-self.flow[::-1], self.weight[::-1])
+
+    def part(self, first: int, last: int) -> "MotionGrid":
+        """The motion between two frames, both included."""
+        return MotionGrid(self.flow[first:last], self.weight[first:last])
+
     def pooled(self, cells: int = COARSE) -> "MotionGrid":
         """The same motion on a coarser grid; `cells` divides the present number of cells."""
         step = self.flow.shape[1] // cells

@@ -222,11 +222,17 @@ def test_report_escapes_names_and_needs_nothing_else(project):
 
 def test_json_of_a_fake_has_alternatives_and_the_curve(project):
     found = read_json(project[0] / "step5_flow_trace/fakes" / f"{Path(SCRIPT).stem}.json")
-    assert found["fake"] == SCRIPT and found["alternatives"][0]["source"] == "talk one.mp4"
-    assert len(found["score_curve"]) == LENGTH - CUT + 1
-    assert int(np.argmax(found["score_curve"])) == TRUTH[SCRIPT][1]
-    total = sum(a["probability"] for a in found["alternatives"]) + found["no_source_probability"]
+    (stretch,) = found["stretches"]
+    assert found["fake"] == SCRIPT and stretch["alternatives"][0]["source"] == "talk one.mp4"
+    assert len(stretch["score_curve"]) == LENGTH - CUT + 1
+    assert int(np.argmax(stretch["score_curve"])) == TRUTH[SCRIPT][1]
+    total = (sum(a["probability"] for a in stretch["alternatives"])
+             + stretch["no_source_probability"])
     assert total == pytest.approx(1, abs=0.05)
+    start = TRUTH[SCRIPT][1]
+    assert stretch["alignment"] == list(range(start, start + CUT))
+    cells = [cell for row in stretch["agreement"] for cell in row if cell is not None]
+    assert len(cells) > 10 and np.median(cells) > 0.5
     assert all(set(row) == set(Trace.__dataclass_fields__) for row in found["traces"])
 
 

@@ -1,33 +1,38 @@
 """From the hypotheses about one fake to its answer: rows of traces.csv, and what its JSON holds."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from utils import decision
 from utils.decision import Hypothesis
-from utils.layout import VideoRecord
 from utils.registration import MIN_INLIERS
 from utils.source_motion import IndexedSource
 from utils.tables import Trace
 
+SAME_RUN = 6  # frames by which a stretch may miss where the one before was going
 UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared
 
 
-def make_trace(record: VideoRecord, candidates: list[dict], hypotheses: list[Hypothesis],
-               chances: np.ndarray, source: IndexedSource | None, unreadable: list[str]) -> Trace:
-    """The row of traces.csv."""
-    empty = Trace(fake=record.file, fake_start_frame=record.frames[0],
-                  fake_end_frame=record.frames[-1], verdict=decision.NO_SOURCE, source=None,
-                  start_frame=None, end_frame=None, start_time_s=None, end_time_s=None, rate=None,
-                  flip=None, scene_score=None, motion_score=None, confidence=float(chances[-1]),
-                  runner_up=None, reason="")
+def make_trace(fake: str, frames: list[int], candidates: list[dict],
+               hypotheses: list[Hypothesis], chances: np.ndarray,
+               load: Callable[[str], IndexedSource], unreadable: list[str]) -> Trace:
+    """The row of traces.csv for one stretch of a fake.
+
+    frames: frame numbers of the stretch; chances: of every hypothesis, and of "no source here";
+    load: gives a source's motion by its file name; unreadable: sources without any.
+    """
+    empty = Trace(fake=fake, fake_start_frame=frames[0], fake_end_frame=frames[-1],
+                  verdict=decision.NO_SOURCE, source=None, start_frame=None, end_frame=None,
+                  start_time_s=None, end_time_s=None, rate=None, flip=None, scene_score=None,
+                  motion_score=None, confidence=float(chances[-1]), runner_up=None, reason="")
     if not hypotheses:
         return scene_only(empty, candidates, unreadable)
     best = hypotheses[int(np.argmax(chances[:-1]))]
     others = [h for h in hypotheses if h.source != best.source]
     runner_up = max(others, key=lambda h: h.motion_score).source if others else None
-    verdict = decision.verdict(chances, len(record.frames))
+    verdict = decision.verdict(chances, len(frames))
     if verdict == decision.NO_SOURCE:
         nearest = replace(empty, runner_up=best.source, motion_score=best.motion_score,
                           scene_score=best.scene_score,
@@ -36,12 +41,29 @@ def make_trace(record: VideoRecord, candidates: list[dict], hypotheses: list[Hyp
                            for c in candidates)
         return scene_only(replace(nearest, runner_up=None, motion_score=None),
                           candidates, unreadable) if contradicted else nearest
+    times_s = load(best.source).times_s
     return replace(empty, verdict=verdict, source=best.source, start_frame=best.start,
-                   end_frame=best.end, start_time_s=float(source.times_s[best.start]),
-                   end_time_s=float(source.times_s[best.end]), rate=best.rate, flip=best.flip,
+                   end_frame=best.end, start_time_s=float(times_s[best.start]),
+                   end_time_s=float(times_s[best.end]), rate=best.rate, flip=best.flip,
                    scene_score=best.scene_score, motion_score=best.motion_score,
                    confidence=float(chances[:-1].max()), runner_up=runner_up,
                    reason=decision.explain(verdict, best, chances))
+
+
+def tells_more(parts: list[Trace], whole: Trace) -> bool:
+    """Whether a fake's stretches, traced each on its own, say more than the fake as a whole."""
+    traced = [part for part in parts if part.verdict == decision.TRACED]
+    if len(traced) > 1:
+        return any(not _goes_on(*pair) for pair in zip(traced, traced[1:]))
+    return len(traced) == 1 and whole.verdict != decision.TRACED
+
+
+def _goes_on(one: Trace, other: Trace) -> bool:
+    """Whether a stretch goes on in the source where the one before would have got to."""
+    if (one.source, one.flip) != (other.source, other.flip):
+        return False
+    expected = one.end_frame + (other.fake_start_frame - one.fake_end_frame) * one.rate
+    return abs(other.start_frame - expected) <= SAME_RUN
 
 
 def on_person(candidate: dict) -> bool:

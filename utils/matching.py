@@ -6,6 +6,7 @@ and whole windows are compared by a weighted cosine. A rate other than 1 compare
 frames with the summed displacement of the source frames between theirs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,9 @@ LEAST_MISFIT = 0.02  # added to the misfit, so that the handicap holds where not
 LONG_SPAN = 6  # frames of the fake between which displacements are compared, too
 NEAR = 3  # frames that a start may move when rate and phase are refined
 NEIGHBOURHOOD = 5  # frames within which two starts are one place
-MAX_STEP = 2  # source frames between two successive fake frames, at most
+MAX_STEP = 3  # source frames between two successive fake frames, at most
 MIN_WEIGHT = 1e-3
+LEAST_PERSON = 0.1  # mean weight of a cell that is told about
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,22 @@ class PairScores:
     source_energy: np.ndarray  # [K, n, m], of the source, where the fake has a person
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Alignment:
     """One place of a source that a fake may come from."""
 
     score: float  # weighted cosine, -1 to 1
-    start: int  # source frame of the fake's first frame, 0-based
-    end: int  # source frame of the fake's last frame, inclusive
+    at: np.ndarray  # [n] source frame, 0-based, of every fake frame; never falling
     rate: float  # source frames per fake frame
-    phase: float  # fraction of a source frame by which the sampling was ahead
+    phase: float = 0.0  # fraction of a source frame by which the sampling was ahead
+
+    @property
+    def start(self) -> int:
+        return int(self.at[0])
+
+    @property
+    def end(self) -> int:
+        return int(self.at[-1])
 
 
 def prepare(source: MotionGrid) -> SourceMotion:
@@ -85,6 +94,12 @@ def pair_scores(fake: MotionGrid, source: SourceMotion) -> PairScores:
     if source.weights:  # a doubled frame: the source stands still, whatever the fake does counts
         fake_energy[0] = fake_energy[1]
     return PairScores(dot, fake_energy, source_energy)
+
+
+def energies(grid: MotionGrid) -> np.ndarray:
+    """Weighted squared length of the motion of every frame pair, [n]."""
+    squares = (_signature(grid.flow)**2).sum(-1)
+    return (squares * grid.weight.reshape(squares.shape)).sum(1)
 
 
 def _signature(flow: np.ndarray) -> np.ndarray:
@@ -124,7 +139,8 @@ def _diagonal_sums(values: np.ndarray, steps: np.ndarray, offsets: np.ndarray,
     return total
 
 
-def rough_places(scores: PairScores, natural: float = 1.0, keep: int = 5) -> list[Alignment]:
+def rough_places(scores: PairScores, natural: float = 1.0, keep: int = 5,
+                 rates: Sequence[float] = RATES) -> list[Alignment]:
     """The best places over all starts and usual rates, best first; refine() the good ones.
 
     natural: source frames per fake frame when nothing was re-timed, the ratio of the two videos'
@@ -132,7 +148,7 @@ def rough_places(scores: PairScores, natural: float = 1.0, keep: int = 5) -> lis
     same stretch as a better one are left out.
     """
     found = []
-    for rate in {**dict.fromkeys(RATES), natural: None}:
+    for rate in {**dict.fromkeys(rates), natural: None}:
         phase = 0.5 if rate % 1 else 0.0
         curve = slide(scores, rate, phase)
         found += [_alignment(scores, float(curve[start]), start, rate, phase)
@@ -160,9 +176,8 @@ def same_place(one: Alignment, other: Alignment) -> bool:
 
 def _alignment(scores: PairScores, score: float, start: int, rate: float,
                phase: float) -> Alignment:
-    count = scores.dot.shape[1] + 1
-    end = int(start) + int(sample_offsets(count, rate, phase)[-1])
-    return Alignment(score, int(start), end, float(rate), phase)
+    return Alignment(score, start + sample_offsets(scores.dot.shape[1] + 1, rate, phase),
+                     float(rate), phase)
 
 
 def _peaks(curve: np.ndarray, keep: int) -> np.ndarray:
@@ -195,8 +210,7 @@ def place_score(fake: MotionGrid, source: SourceMotion, place: Alignment) -> flo
     it does not, but its start is less sharp. So places are found by the former and judged by both.
     """
     fake_total, fake_mass = _sums(fake)
-    at = place.start + sample_offsets(len(fake) + 1, place.rate, place.phase)
-    sums = np.zeros(3)
+    at, sums = place.at, np.zeros(3)
     for span in (1, min(LONG_SPAN, max(1, len(fake) // 2))):
         f = _signature(fake_total[span:] - fake_total[:-span])
         g = _signature(source.total[at[span:]] - source.total[at[:-span]])
@@ -206,6 +220,17 @@ def place_score(fake: MotionGrid, source: SourceMotion, place: Alignment) -> flo
         weight = weight.reshape(len(f), -1)
         sums += [((a * b).sum(-1) * weight).sum() for a, b in ((f, g), (f, f), (g, g))]
     return float(_cosine(*sums))
+
+
+def cell_scores(fake: MotionGrid, source: SourceMotion, place: Alignment) -> np.ndarray:
+    """Score of every cell of the person square alone, [G, G]; NaN where one has no person."""
+    steps = np.maximum(np.diff(place.at), 1)[:, None, None]
+    f = _signature(fake.flow)
+    g = _signature(source.total[place.at[1:]] - source.total[place.at[:-1]])
+    weight = fake.weight * (source.mass[place.at[1:]] - source.mass[place.at[:-1]]) / steps
+    sums = [((a * b).sum(-1).reshape(weight.shape) * weight).sum(0)
+            for a, b in ((f, g), (f, f), (g, g))]
+    return np.where(weight.mean(0) > LEAST_PERSON, _cosine(*sums), np.nan)
 
 
 def _slide_near(scores: PairScores, offsets: np.ndarray, start: int) -> tuple[np.ndarray, int]:

@@ -35,8 +35,8 @@ def card(found: dict, frame_root: Path, video_root: Path) -> dict:
     """What the template shows of one fake."""
     trace = found["traces"][0]
     fake_id = str(Path(trace["fake"]).with_suffix("").as_posix())
-    curve = found["score_curve"]
-    return {**trace, "alternatives": found["alternatives"], "curve": polyline(curve),
+    curve = found["stretches"][0]["score_curve"]
+    return {**trace, "alternatives": found["stretches"][0]["alternatives"], "curve": polyline(curve),
             "curve_length": len(curve), "sha256": found["made_with"]["record"]["sha256"],
             "settings": found["made_with"]["settings"],
             "fake_picture": fake_picture(frame_root / fake_id, trace),

@@ -60,7 +60,7 @@ def read_queries(trace_root: Path, truth: Path) -> tuple[list[Query], int]:
         path = fake_result_path(trace_root, str(Path(row["fake"]).with_suffix("")))
         if row["tier"].removesuffix("-absent") in SKIPPED_TIERS or not path.is_file():
             continue
-        found = read_json(path)["evidence"]
+        found = read_json(path)["stretches"][0]["evidence"]
         hypotheses = [Hypothesis(**h) for h in found["hypotheses"]]
         strangers = [h for h in hypotheses if h.source != row["source"]]
         group = row["fake"].rsplit("_fake_", 1)[0]

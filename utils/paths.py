@@ -1,0 +1,161 @@
+"""Time that does not run evenly: dropped and doubled frames, and fakes joined from stretches.
+
+Both are dynamic programmes over the products of utils.matching.pair_scores, in units of the
+squared length of the fake's motion: what a path leaves unexplained, plus a price for each
+irregularity (dynamic time warping with a penalty, Sakoe and Chiba 1978; segmentation with a price
+per change point, Killick et al. 2012).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from utils.matching import MAX_STEP, Alignment, PairScores, sample_offsets
+
+LEEWAY = 4  # frames that a path may leave its straight line by, beside what the end asks for
+MOVE_PRICE = 1.6  # of a dropped or doubled frame, mean energies of a pair
+CUT_PRICE = 5.0  # of a change of place, mean energies of a pair
+MOVES = (1, -1, 2, -2)  # frames that a place may drift by at once when stretches are told apart
+CUT = 127  # marks a change of place among them
+MIN_STRETCH = 8  # frames; shorter stretches are not told apart
+
+
+def follow(scores: PairScores, near: Alignment, rates: Sequence[float]) -> Alignment:
+    """The path around an alignment that leaves least unexplained.
+
+    rates: of the straight lines that paths keep to, but for dropped or doubled frames; the
+    alignment's own is tried, too. Returns the alignment itself where no path pays.
+    """
+    best, least = near, _unexplained(scores, near.at)
+    unit = _mean_energy(scores, near.at)
+    for rate in dict.fromkeys([near.rate, *rates]):
+        line = sample_offsets(len(near.at), rate, 0.5 if rate % 1 else 0.0)
+        for start in dict.fromkeys([near.start, near.end - int(line[-1])]):
+            cost, path = _least_path(scores, start + line, abs(near.end - start - int(line[-1])),
+                                     MOVE_PRICE * unit)
+            if cost < least - 1e-6 * unit:
+                mean_rate = float(path[-1] - path[0]) / max(1, len(path) - 1)
+                straight = not np.diff(path - path[0] - line).any()
+                best, least = Alignment(near.score, path, rate if straight else mean_rate), cost
+    return best
+
+
+def _least_path(scores: PairScores, line: np.ndarray, reach: int,
+                price: float) -> tuple[float, np.ndarray]:
+    """Cheapest path within `reach` + LEEWAY frames of a line [n]: its cost and frames [n]."""
+    drifts = np.arange(-reach - LEEWAY, reach + LEEWAY + 1)
+    frames = scores.dot.shape[2]
+    inside = (line[0] + drifts >= 0) & (line[0] + drifts < frames)
+    cost = np.where(inside, 0.0, np.inf)
+    came = np.zeros((len(line), len(drifts)), int)
+    for pair, (here, there) in enumerate(zip(line[:-1], line[1:])):
+        options = np.full((2 * MAX_STEP + 1, len(drifts)), np.inf)
+        for row, move in enumerate(range(-MAX_STEP, MAX_STEP + 1)):
+            step, first = int(there - here) + move, here + drifts - move
+            if not 0 <= step < len(scores.dot):
+                continue
+            known = (first >= 0) & (first + step < frames) & (np.abs(drifts - move) <= drifts[-1])
+            before = np.clip(drifts - move - drifts[0], 0, len(drifts) - 1)
+            left = _misfit(scores, step, pair, np.clip(first, 0, frames - 1))
+            options[row] = np.where(known, cost[before] + left + price * abs(move), np.inf)
+        came[pair + 1] = options.argmin(axis=0) - MAX_STEP
+        cost = options.min(axis=0)
+    place = int(cost.argmin())
+    path, total = np.array(line), float(cost[place])
+    if not np.isfinite(total):
+        return total, path
+    for index in range(len(line) - 1, -1, -1):
+        path[index] = line[index] + drifts[place]
+        place -= came[index, place]
+    return total, path
+
+
+def _misfit(scores: PairScores, step: int, pair: int, at: np.ndarray) -> np.ndarray:
+    """Squared difference of a fake pair and the source displacements at -> at + step."""
+    return (scores.fake_energy[step, pair, at] + scores.source_energy[step, pair, at]
+            - 2 * scores.dot[step, pair, at])
+
+
+def _along(at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.diff(at), np.arange(len(at) - 1), at[:-1]
+
+
+def _unexplained(scores: PairScores, at: np.ndarray) -> float:
+    where = _along(at)
+    return float((scores.fake_energy[where] + scores.source_energy[where]
+                  - 2 * scores.dot[where]).sum())
+
+
+def _mean_energy(scores: PairScores, at: np.ndarray) -> float:
+    where = _along(at)
+    return float((scores.fake_energy[where] + scores.source_energy[where]).mean() / 2) + 1e-6
+
+
+def path_gain(scores: PairScores, at: np.ndarray) -> np.ndarray:
+    """What one path [n + 1] explains of each fake pair, [n]; as gains() for a single place."""
+    where = _along(at)
+    return 2 * scores.dot[where] - scores.source_energy[where]
+
+
+def gains(scores: PairScores, energies: np.ndarray, rate: float) -> np.ndarray:
+    """What each place explains of each fake pair, if time runs evenly.
+
+    energies: [n], squared length of the fake's motion per pair. Returns [n, s] float32 for n pairs
+    and every start, from that at which only the fake's last pair lies in the source to that at
+    which only its first one does; as bad as can be outside of the source.
+    """
+    count, frames = scores.dot.shape[1], scores.dot.shape[2]
+    offsets = sample_offsets(count + 1, rate, 0.5 if rate % 1 else 0.0)
+    shift = int(offsets[-2])
+    table = np.repeat(-energies.astype(np.float32)[:, None], frames + shift, axis=1)
+    for pair, step in enumerate(np.diff(offsets)):
+        if step < len(scores.dot):
+            gain = 2 * scores.dot[step, pair] - scores.source_energy[step, pair]
+            first = shift - int(offsets[pair])
+            table[pair, first:first + frames - step] = gain[:frames - step]
+    return table
+
+
+def find_stretches(tables: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """Cut a fake where its motion changes over to another place.
+
+    tables: gains() of every comparison with a source, [n, s] each, in units of the mean energy of
+    a pair. A place may drift by dropped or doubled frames. The pair that spans a cut belongs to
+    neither side. Returns (first, last) frame of every stretch, inclusive; one of them if nothing
+    is gained by cutting.
+    """
+    count = len(tables[0]) if tables else 0
+    if count < 2 * MIN_STRETCH:
+        return [(0, count)]
+    apart = np.full((count, max(MOVES)), -1e9, np.float32)  # keeps places from drifting over
+    gain = np.concatenate([part for table in tables for part in (table, apart)], axis=1)
+    total, moves = np.zeros(gain.shape[1], np.float32), np.zeros(gain.shape, np.int8)
+    best, most = np.zeros(count, int), np.zeros(count, np.float32)
+    for pair in range(count):
+        options = [total] + [np.roll(total, move) - MOVE_PRICE * abs(move) for move in MOVES]
+        if pair > 1:
+            options.append(np.full_like(total, most[pair - 2] - CUT_PRICE))
+        choice = np.argmax(options, axis=0)
+        moves[pair] = np.array([0, *MOVES, CUT], np.int8)[choice]
+        total = np.choose(choice, options) + gain[pair]
+        best[pair], most[pair] = total.argmax(), total.max()
+    return _stretches(moves, best)
+
+
+def _stretches(moves: np.ndarray, best: np.ndarray) -> list[tuple[int, int]]:
+    """Read the cuts back from the last pair to the first; leave out what would be too short."""
+    cuts, pair = [], len(moves) - 1
+    place = int(best[pair])
+    while pair > 0:
+        if moves[pair, place] == CUT:
+            cuts.append(pair)
+            pair -= 2
+            place = int(best[pair])
+        else:
+            place -= int(moves[pair, place])
+            pair -= 1
+    end, edges = len(moves) + 1, [0]
+    for cut in cuts[::-1]:
+        if cut - edges[-1] >= MIN_STRETCH and end - cut >= MIN_STRETCH:
+            edges.append(cut)
+    return [(first, last - 1) for first, last in zip(edges, [*edges[1:], end])]

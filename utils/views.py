@@ -1,0 +1,167 @@
+"""Comparing one fake with its candidate sources: views, places, hypotheses.
+
+A view is one way to lay a fake over a candidate (mirrored or not, mapped by local features or
+person square onto person square, forwards or backwards); a place is a stretch of the source that
+fits in a view; a hypothesis is a place with the evidence that utils.decision weighs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.motion import MotionGrid, Square
+from utils.decision import Hypothesis
+from utils.geometry import square_mapping
+from utils.layout import VideoRecord
+from utils.matching import (RATES, Alignment, PairScores, believed, cell_scores, energies,
+                            pair_scores, place_score, refine, rough_places, same_place, slide)
+from utils.paths import follow, gains, path_gain
+from utils.source_motion import IndexedSource
+
+PLACES = 5  # places kept per candidate
+REFINED = 8  # places looked at more closely per fake
+LEAST_ENERGY = 0.3  # of the liveliest view's: views that show less of the person gain less
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to compare a fake with a candidate source."""
+
+    candidate: dict
+    source: IndexedSource
+    grid: MotionGrid  # the fake's motion, mirrored, mapped or reversed as this view has it
+    flip: int
+    registered: bool  # mapped by local features; else person square onto person square
+    backwards: bool
+    natural: float  # source frames per fake frame if nothing was re-timed
+
+    def scores(self) -> PairScores:
+        return pair_scores(self.grid, self.source.motion)
+
+    def part(self, first: int, last: int) -> "View":
+        """The view of a stretch of the fake, first to last frame, inclusive."""
+        if self.backwards:
+            first, last = len(self.grid) - last, len(self.grid) - first
+        return replace(self, grid=self.grid.part(first, last))
+
+    def judge(self, alignment: Alignment) -> Hypothesis:
+        """The hypothesis that the fake comes from this very alignment."""
+        c, ends = self.candidate, (alignment.start, alignment.end)
+        start, end = ends[::-1] if self.backwards else ends
+        return Hypothesis(c["source"], start, end, alignment.rate * (-1) ** self.backwards,
+                          self.flip, place_score(self.grid, self.source.motion, alignment),
+                          c["scene_score"], c["inliers"], c["background_inliers"],
+                          self.registered)
+
+
+def views_of(fake: MotionGrid, square: Square, record: VideoRecord, candidate: dict,
+             source: IndexedSource) -> list[View]:
+    """All ways to compare a fake with one source: person square to person square, and, where local
+    features gave a mapping, through that (then it is known whether the fake is mirrored); forwards
+    and backwards."""
+    turned = {0: fake, 1: fake.mirrored()}
+    grids = [(flip, False, grid.pooled()) for flip, grid in turned.items()
+             if not candidate["verified"] or flip == candidate["flip"]]
+    if candidate["verified"]:
+        mapping = square_mapping(np.array(candidate["mapping"]), square, source.square,
+                                 record.width if candidate["flip"] else None)
+        grids.append((candidate["flip"], True, turned[candidate["flip"]].warped(mapping).pooled()))
+    return [View(candidate, source, grid.reversed() if backwards else grid, flip, registered,
+                 backwards, source.fps / record.fps)
+            for flip, registered, grid in grids for backwards in (False, True)]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rough place of a candidate."""
+
+    view: View
+    rough: Alignment
+
+
+def find_places(views: list[View]) -> list[Place]:
+    """The best places of every candidate."""
+    places = []
+    for name in dict.fromkeys(view.candidate["source"] for view in views):
+        found = [Place(view, alignment) for view in views if view.candidate["source"] == name
+                 for alignment in rough_places(view.scores(), view.natural, PLACES,
+                                               (1.0,) if view.backwards else RATES)]
+        found.sort(key=lambda p: -believed(p.rough.score, p.rough.rate * (-1) ** p.view.backwards,
+                                           p.view.natural))
+        places += distinct(found)[:PLACES]
+    return places
+
+
+def distinct(places: list[Place]) -> list[Place]:
+    """Of places that were found along several ways keep the first."""
+    kept: list[Place] = []
+    for place in places:
+        if not any(place.view.flip == other.view.flip
+                   and place.view.backwards == other.view.backwards
+                   and same_place(place.rough, other.rough) for other in kept):
+            kept.append(place)
+    return kept
+
+
+@dataclass(frozen=True)
+class Found:
+    """A hypothesis and what it rests on."""
+
+    hypothesis: Hypothesis
+    view: View
+    alignment: Alignment
+    curve: np.ndarray  # scores over all starts at the alignment's rate; empty if not refined
+
+
+def look_closer(places: list[Place]) -> list[Found]:
+    """Judge all places, refine the best ones and the best one of every verified candidate.
+
+    Returns the hypotheses, best motion first.
+    """
+    judged = sorted(((place.view.judge(place.rough), place) for place in places),
+                    key=lambda j: -j[0].motion_score)
+    found, seen = [], set()
+    for rank, (hypothesis, place) in enumerate(judged):
+        first = hypothesis.source not in seen
+        seen.add(hypothesis.source)
+        found.append(refined(place) if rank < REFINED or first and place.view.candidate["verified"]
+                     else Found(hypothesis, place.view, place.rough, np.empty(0, np.float32)))
+    return sorted(found, key=lambda f: -f.hypothesis.motion_score)
+
+
+def refined(place: Place) -> Found:
+    """The exact start, rate and path near a rough place."""
+    view, scores = place.view, place.view.scores()
+    even = refine(scores, place.rough, view.natural)
+    alignment = follow(scores, even, (1.0, view.natural))
+    return Found(view.judge(alignment), view, alignment, slide(scores, even.rate, even.phase))
+
+
+def alignment_of(found: Found) -> list[int]:
+    """Source frame of every frame of the fake's stretch, in the fake's order."""
+    return found.alignment.at[::-1 if found.view.backwards else 1].tolist()
+
+
+def agreement_of(found: Found) -> list[list[float | None]]:
+    """How alike each cell of the person square moved, -1 to 1; None where nobody is."""
+    cells = cell_scores(found.view.grid, found.view.source.motion, found.alignment)
+    return [[None if np.isnan(cell) else round(float(cell), 3) for cell in row] for row in cells]
+
+
+def gain_tables(views: list[View], found: list[Found]) -> list[np.ndarray]:
+    """What every view, and every alignment of the whole fake, explains of it pair by pair.
+
+    In units of the mean energy of a pair; forwards in the fake's time.
+    """
+    least = LEAST_ENERGY * max((energies(view.grid).mean() for view in views), default=0.0)
+
+    def table(view: View, gain: Callable[[PairScores, np.ndarray], np.ndarray]) -> np.ndarray:
+        energy = energies(view.grid)
+        made = gain(view.scores(), energy) / max(energy.mean(), least, 1e-6)
+        return made[::-1] if view.backwards else made
+
+    evenly = [table(view, lambda scores, energy, rate=view.natural: gains(scores, energy, rate))
+              for view in views]
+    return evenly + [table(f.view, lambda scores, _, at=f.alignment.at:
+                           path_gain(scores, at)[:, None]) for f in found if len(f.curve)]
