@@ -24,8 +24,15 @@ def cut(source: MotionGrid, start: int, rate: float = 1.0, phase: float = 0.0,
         count: int = COUNT) -> MotionGrid:
     """Motion of `count` frames taken out of a source at a rate."""
     at = start + sample_offsets(count, rate, phase)
-    flow = [source.flow[a:b].sum(axis=0) for a, b in zip(at[:-1], at[1:])]
-    return MotionGrid(np.stack(flow), source.weight[:count - 1].copy())
+    return along(source, at)
+
+
+def along(source: MotionGrid, at: np.ndarray) -> MotionGrid:
+    """Motion of the frames `at` of a source."""
+    pairs = list(zip(at[:-1], at[1:]))
+    weight = [source.weight[a:max(b, a + 1)].mean(axis=0) for a, b in pairs]
+    return MotionGrid(np.stack([source.flow[a:b].sum(axis=0) for a, b in pairs]),
+                      np.stack(weight))
 
 
 def best(fake: MotionGrid, source: MotionGrid):
@@ -71,10 +78,15 @@ def test_a_mirrored_fake_is_found_in_the_mirror_only():
 
 def test_cells_without_the_person_do_not_count():
     source, fake = motion(0), cut(motion(0), START)
-    fake.flow[:, 0] = 100.0  # there the source has no person
-    fake.flow[:, 3, 3] = -100.0
-    fake.weight[:, 3, 3] = 0.0
+    fake.flow[:, 0] = 100.0  # there nobody is
     assert best(fake, source).score == pytest.approx(1, abs=1e-4)
+
+
+def test_a_person_in_other_cells_scores_lower():
+    source, fake = motion(0), cut(motion(0), START)
+    fake.weight[:, 3:] = 0.0
+    found = best(fake, source)
+    assert found.start == START and 0.5 < found.score < 0.9
 
 
 def test_noise_lowers_the_score_and_keeps_the_place():
@@ -114,7 +126,8 @@ def test_two_frames_of_each():
 
 def test_two_places_of_the_same_motion_are_both_found():
     source = motion(0)
-    source.flow[80:80 + COUNT] = source.flow[START:START + COUNT]
+    for part in (source.flow, source.weight):
+        part[80:80 + COUNT] = part[START:START + COUNT]
     places = rough_places(pair_scores(cut(source, START), prepare(source)))
     assert {place.start for place in places[:2]} == {START, 80}
     assert places[0].score == pytest.approx(places[1].score, abs=1e-4)

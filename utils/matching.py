@@ -1,9 +1,11 @@
 """Where in a source does a fake's motion occur? Sliding comparison over starts and rates.
 
 Both motions are grids of displacements per frame pair (models.motion.MotionGrid). Each
-displacement v is scaled by 1 / (|v| + SOFT_PX), so that direction counts and noise does not,
-and whole windows are compared by a weighted cosine. A rate other than 1 compares a pair of fake
-frames with the summed displacement of the source frames between theirs.
+displacement v is scaled by 1 / (|v| + SOFT_PX), so that direction counts and noise does not, and
+weighted by the share of its cell that is person; whole windows are compared by the cosine. Each
+side has its own weights: that the persons do not cover the same cells is evidence, too. A rate
+other than 1 compares a pair of fake frames with the summed displacement of the source frames
+between theirs.
 """
 
 from collections.abc import Sequence
@@ -36,17 +38,16 @@ class SourceMotion:
     total: np.ndarray  # [frames, G, G, 2] float32, displacements summed from the first frame on
     mass: np.ndarray  # [frames, G, G] float32, weights summed likewise
     signatures: list[np.ndarray]  # per k: [frames - k, 2 G G] float32, weighted
-    energies: list[np.ndarray]  # per k: [frames - k, G G] float32, weighted squared lengths
-    weights: list[np.ndarray]  # per k: [frames - k, G G] float32
+    energies: list[np.ndarray]  # per k: [frames - k] float32, their squared lengths
 
 
 @dataclass(frozen=True)
 class PairScores:
     """Products of every fake frame pair i with every source displacement t -> t + k."""
 
-    dot: np.ndarray  # [K, n, m] float32, weighted inner products
-    fake_energy: np.ndarray  # [K, n, m], of the fake, where the source has a person
-    source_energy: np.ndarray  # [K, n, m], of the source, where the fake has a person
+    dot: np.ndarray  # [K, n, m] float32, inner products; 0 for k = 0, a doubled frame
+    fake_energy: np.ndarray  # [n], squared lengths
+    source_energy: np.ndarray  # [K, m]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,42 +71,35 @@ class Alignment:
 def prepare(source: MotionGrid) -> SourceMotion:
     """Signatures of a source for all steps; displacements over k frames are sums of k grids."""
     total, mass = _sums(source)
-    signatures, energies, weights = [], [], []
-    for k in range(1, min(MAX_STEP, len(source)) + 1):
-        vectors = _signature(total[k:] - total[:-k])
-        weight = ((mass[k:] - mass[:-k]) / k).reshape(len(vectors), -1)
-        signatures.append((vectors * weight[..., None]).reshape(len(vectors), -1))
-        energies.append((vectors**2).sum(-1) * weight)
-        weights.append(weight)
-    return SourceMotion(total, mass, signatures, energies, weights)
+    signatures = [_signature(total[k:] - total[:-k], (mass[k:] - mass[:-k]) / k)
+                  for k in range(1, min(MAX_STEP, len(source)) + 1)]
+    return SourceMotion(total, mass, signatures, [(part**2).sum(1) for part in signatures])
 
 
 def pair_scores(fake: MotionGrid, source: SourceMotion) -> PairScores:
     """Compare all frame pairs of a fake with all displacements of a source."""
-    f, weight = _signature(fake.flow), fake.weight.reshape(len(fake), -1)
-    vectors = (f * weight[..., None]).reshape(len(fake), -1)
-    energy = (f**2).sum(-1) * weight
-    shape = (len(source.weights) + 1, len(fake), len(source.total))
-    dot, fake_energy, source_energy = (np.zeros(shape, np.float32) for _ in range(3))
-    for k, (g, eg, wg) in enumerate(zip(source.signatures, source.energies, source.weights), 1):
-        dot[k, :, :len(g)] = vectors @ g.T
-        fake_energy[k, :, :len(g)] = energy @ wg.T
-        source_energy[k, :, :len(g)] = weight @ eg.T
-    if source.weights:  # a doubled frame: the source stands still, whatever the fake does counts
-        fake_energy[0] = fake_energy[1]
-    return PairScores(dot, fake_energy, source_energy)
+    vectors = _signature(fake.flow, fake.weight)
+    steps, frames = len(source.signatures) + 1, len(source.total)
+    dot, energy = np.zeros((steps, len(fake), frames), np.float32), np.zeros((steps, frames),
+                                                                             np.float32)
+    for k, (other, lengths) in enumerate(zip(source.signatures, source.energies), 1):
+        np.matmul(vectors, other.T, out=dot[k, :, :len(other)])
+        energy[k, :len(other)] = lengths
+    return PairScores(dot, (vectors**2).sum(1), energy)
 
 
 def energies(grid: MotionGrid) -> np.ndarray:
-    """Weighted squared length of the motion of every frame pair, [n]."""
-    squares = (_signature(grid.flow)**2).sum(-1)
-    return (squares * grid.weight.reshape(squares.shape)).sum(1)
+    """Squared length of the signature of every frame pair, [n]."""
+    return (_signature(grid.flow, grid.weight)**2).sum(1)
 
 
-def _signature(flow: np.ndarray) -> np.ndarray:
-    """[N, G, G, 2] displacements -> [N, G*G, 2], long ones shortened to about 1."""
+def _signature(flow: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """[N, G, G, 2] displacements, long ones shortened to about 1, times [N, G, G] weights.
+
+    Returns [N, 2 G G].
+    """
     length = np.linalg.norm(flow, axis=-1, keepdims=True)
-    return (flow / (length + SOFT_PX)).reshape(len(flow), -1, 2)
+    return (flow * (weight[..., None] / (length + SOFT_PX))).reshape(len(flow), -1)
 
 
 def _sums(grid: MotionGrid) -> tuple[np.ndarray, np.ndarray]:
@@ -126,17 +120,11 @@ def slide(scores: PairScores, rate: float, phase: float = 0.0) -> np.ndarray:
     starts = scores.dot.shape[2] - int(offsets[-1])
     if starts < 1 or steps.max(initial=0) >= len(scores.dot):
         return np.empty(0, np.float32)
-    return _cosine(*(_diagonal_sums(values, steps, offsets, starts) for values in
-                     (scores.dot, scores.fake_energy, scores.source_energy)))
-
-
-def _diagonal_sums(values: np.ndarray, steps: np.ndarray, offsets: np.ndarray,
-                   starts: int) -> np.ndarray:
-    """Sum over pairs i of values[steps[i], i, start + offsets[i]], for every start."""
-    total = np.zeros(starts, np.float32)
+    dot, energy = np.zeros(starts, np.float32), np.zeros(starts, np.float32)
     for pair, (step, offset) in enumerate(zip(steps, offsets)):
-        total += values[step, pair, offset:offset + starts]
-    return total
+        dot += scores.dot[step, pair, offset:offset + starts]
+        energy += scores.source_energy[step, offset:offset + starts]
+    return _cosine(dot, scores.fake_energy.sum(), energy)
 
 
 def rough_places(scores: PairScores, natural: float = 1.0, keep: int = 5,
@@ -212,25 +200,24 @@ def place_score(fake: MotionGrid, source: SourceMotion, place: Alignment) -> flo
     fake_total, fake_mass = _sums(fake)
     at, sums = place.at, np.zeros(3)
     for span in (1, min(LONG_SPAN, max(1, len(fake) // 2))):
-        f = _signature(fake_total[span:] - fake_total[:-span])
-        g = _signature(source.total[at[span:]] - source.total[at[:-span]])
-        frames = np.maximum(at[span:] - at[:-span], 1)[:, None, None]
-        weight = (((fake_mass[span:] - fake_mass[:-span]) / span)
-                  * ((source.mass[at[span:]] - source.mass[at[:-span]]) / frames))
-        weight = weight.reshape(len(f), -1)
-        sums += [((a * b).sum(-1) * weight).sum() for a, b in ((f, g), (f, f), (g, g))]
+        steps = np.maximum(at[span:] - at[:-span], 1)[:, None, None]
+        f = _signature(fake_total[span:] - fake_total[:-span],
+                       (fake_mass[span:] - fake_mass[:-span]) / span)
+        g = _signature(source.total[at[span:]] - source.total[at[:-span]],
+                       (source.mass[at[span:]] - source.mass[at[:-span]]) / steps)
+        sums += [(a * b).sum() for a, b in ((f, g), (f, f), (g, g))]
     return float(_cosine(*sums))
 
 
 def cell_scores(fake: MotionGrid, source: SourceMotion, place: Alignment) -> np.ndarray:
     """Score of every cell of the person square alone, [G, G]; NaN where one has no person."""
     steps = np.maximum(np.diff(place.at), 1)[:, None, None]
-    f = _signature(fake.flow)
-    g = _signature(source.total[place.at[1:]] - source.total[place.at[:-1]])
-    weight = fake.weight * (source.mass[place.at[1:]] - source.mass[place.at[:-1]]) / steps
-    sums = [((a * b).sum(-1).reshape(weight.shape) * weight).sum(0)
-            for a, b in ((f, g), (f, f), (g, g))]
-    return np.where(weight.mean(0) > LEAST_PERSON, _cosine(*sums), np.nan)
+    weight = (source.mass[place.at[1:]] - source.mass[place.at[:-1]]) / steps
+    both = np.sqrt(fake.weight * weight)
+    moved = source.total[place.at[1:]] - source.total[place.at[:-1]]
+    f, g = (_signature(flow, both).reshape(*both.shape, 2) for flow in (fake.flow, moved))
+    sums = [(a * b).sum((0, 3)) for a, b in ((f, g), (f, f), (g, g))]
+    return np.where(both.mean(0) > LEAST_PERSON, _cosine(*sums), np.nan)
 
 
 def _slide_near(scores: PairScores, offsets: np.ndarray, start: int) -> tuple[np.ndarray, int]:
@@ -242,9 +229,8 @@ def _slide_near(scores: PairScores, offsets: np.ndarray, start: int) -> tuple[np
         return np.empty(0, np.float32), first
     at = starts[:, None] + offsets[:-1]
     pair = np.arange(len(steps))
-    sums = (values[steps, pair, at].sum(1) for values in
-            (scores.dot, scores.fake_energy, scores.source_energy))
-    return _cosine(*sums), first
+    return _cosine(scores.dot[steps, pair, at].sum(1), scores.fake_energy.sum(),
+                   scores.source_energy[steps, at].sum(1)), first
 
 
 def _cosine(dot: np.ndarray, fake_energy: np.ndarray, source_energy: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from utils.matching import MAX_STEP, Alignment, PairScores, sample_offsets
 
 LEEWAY = 4  # frames that a path may leave its straight line by, beside what the end asks for
 MOVE_PRICE = 1.6  # of a dropped or doubled frame, mean energies of a pair
+SHARE = 0.6  # of the source's motion that a fake is expected to show: crops and noise hide some
+RATE_PRICE = 4.0  # of a rate that is not one of the usual ones given
 CUT_PRICE = 5.0  # of a change of place, mean energies of a pair
 MOVES = (1, -1, 2, -2)  # frames that a place may drift by at once when stretches are told apart
 CUT = 127  # marks a change of place among them
@@ -23,16 +25,18 @@ MIN_STRETCH = 8  # frames; shorter stretches are not told apart
 def follow(scores: PairScores, near: Alignment, rates: Sequence[float]) -> Alignment:
     """The path around an alignment that leaves least unexplained.
 
-    rates: of the straight lines that paths keep to, but for dropped or doubled frames; the
-    alignment's own is tried, too. Returns the alignment itself where no path pays.
+    rates: the usual ones of the straight lines that paths keep to, but for dropped or doubled
+    frames; the alignment's own is tried, too. Returns the alignment itself where no path pays.
     """
-    best, least = near, _unexplained(scores, near.at)
-    unit = _mean_energy(scores, near.at)
+    unit = float(scores.fake_energy.mean()) + 1e-6
+    best, least = near, -float(path_gain(scores, near.at).sum())
+    least += RATE_PRICE * unit * (near.rate not in rates)
     for rate in dict.fromkeys([near.rate, *rates]):
         line = sample_offsets(len(near.at), rate, 0.5 if rate % 1 else 0.0)
         for start in dict.fromkeys([near.start, near.end - int(line[-1])]):
             cost, path = _least_path(scores, start + line, abs(near.end - start - int(line[-1])),
                                      MOVE_PRICE * unit)
+            cost += RATE_PRICE * unit * (rate not in rates)
             if cost < least - 1e-6 * unit:
                 mean_rate = float(path[-1] - path[0]) / max(1, len(path) - 1)
                 straight = not np.diff(path - path[0] - line).any()
@@ -56,8 +60,9 @@ def _least_path(scores: PairScores, line: np.ndarray, reach: int,
                 continue
             known = (first >= 0) & (first + step < frames) & (np.abs(drifts - move) <= drifts[-1])
             before = np.clip(drifts - move - drifts[0], 0, len(drifts) - 1)
-            left = _misfit(scores, step, pair, np.clip(first, 0, frames - 1))
-            options[row] = np.where(known, cost[before] + left + price * abs(move), np.inf)
+            at = np.clip(first, 0, frames - 1)
+            gain = _gain(scores.dot[step, pair, at], scores.source_energy[step, at])
+            options[row] = np.where(known, cost[before] - gain + price * abs(move), np.inf)
         came[pair + 1] = options.argmin(axis=0) - MAX_STEP
         cost = options.min(axis=0)
     place = int(cost.argmin())
@@ -70,31 +75,16 @@ def _least_path(scores: PairScores, line: np.ndarray, reach: int,
     return total, path
 
 
-def _misfit(scores: PairScores, step: int, pair: int, at: np.ndarray) -> np.ndarray:
-    """Squared difference of a fake pair and the source displacements at -> at + step."""
-    return (scores.fake_energy[step, pair, at] + scores.source_energy[step, pair, at]
-            - 2 * scores.dot[step, pair, at])
-
-
-def _along(at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return np.diff(at), np.arange(len(at) - 1), at[:-1]
-
-
-def _unexplained(scores: PairScores, at: np.ndarray) -> float:
-    where = _along(at)
-    return float((scores.fake_energy[where] + scores.source_energy[where]
-                  - 2 * scores.dot[where]).sum())
-
-
-def _mean_energy(scores: PairScores, at: np.ndarray) -> float:
-    where = _along(at)
-    return float((scores.fake_energy[where] + scores.source_energy[where]).mean() / 2) + 1e-6
-
-
 def path_gain(scores: PairScores, at: np.ndarray) -> np.ndarray:
     """What one path [n + 1] explains of each fake pair, [n]; as gains() for a single place."""
-    where = _along(at)
-    return 2 * scores.dot[where] - scores.source_energy[where]
+    steps, first = np.diff(at), at[:-1]
+    return _gain(scores.dot[steps, np.arange(len(steps)), first],
+                 scores.source_energy[steps, first])
+
+
+def _gain(dot: np.ndarray, source_energy: np.ndarray) -> np.ndarray:
+    """|f|^2 - |f - SHARE g|^2 of a fake's motion f and a source's motion g."""
+    return 2 * SHARE * dot - SHARE**2 * source_energy
 
 
 def gains(scores: PairScores, energies: np.ndarray, rate: float) -> np.ndarray:
@@ -110,7 +100,7 @@ def gains(scores: PairScores, energies: np.ndarray, rate: float) -> np.ndarray:
     table = np.repeat(-energies.astype(np.float32)[:, None], frames + shift, axis=1)
     for pair, step in enumerate(np.diff(offsets)):
         if step < len(scores.dot):
-            gain = 2 * scores.dot[step, pair] - scores.source_energy[step, pair]
+            gain = _gain(scores.dot[step, pair], scores.source_energy[step])
             first = shift - int(offsets[pair])
             table[pair, first:first + frames - step] = gain[:frames - step]
     return table

@@ -25,7 +25,7 @@ from utils.tables import read_table
 START_TOLERANCE, END_TOLERANCE = 1, 2  # frames
 FOLDS = 5
 PENALTY = 0.02  # of squared standardised coefficients, per query
-SKIPPED_TIERS = ("reversed", "stitched")  # need more than one place, or time run backwards
+SKIPPED_TIERS = ("stitched",)  # have more than one place
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def is_right(hypothesis: Hypothesis, row: dict[str, str]) -> bool:
 def is_elsewhere(hypothesis: Hypothesis, row: dict[str, str]) -> bool:
     """Whether a hypothesis shares no frame with the true ones."""
     start, end = sorted((int(row["start_frame"]), int(row["end_frame"])))
-    return hypothesis.end < start or hypothesis.start > end
+    return (max(hypothesis.start, hypothesis.end) < start
+            or min(hypothesis.start, hypothesis.end) > end)
 
 
 def fit(queries: list[Query]) -> np.ndarray:

@@ -1,0 +1,107 @@
+"""Dropped, doubled and joined frames: paths and stretches are found to the frame."""
+
+import numpy as np
+import pytest
+
+from models.motion import MotionGrid
+from test_matching import CELLS, FRAMES, START, along, cut, motion
+from utils.matching import (energies, pair_scores, prepare, refine, rough_places, sample_offsets)
+from utils.paths import MIN_STRETCH, SHARE, find_stretches, follow, gains, path_gain
+
+
+def found(fake: MotionGrid, source: MotionGrid):
+    scores = pair_scores(fake, prepare(source))
+    return follow(scores, refine(scores, rough_places(scores)[0]), (1.0,))
+
+
+def tables(fake: MotionGrid, *sources: MotionGrid, rate: float = 1.0) -> list[np.ndarray]:
+    energy = energies(fake)
+    return [gains(pair_scores(fake, prepare(source)), energy, rate) / energy.mean()
+            for source in sources]
+
+
+@pytest.mark.parametrize("gone", [[12], [20, 21], [8, 19, 33]])
+def test_dropped_frames(gone):
+    source, at = motion(0), np.delete(np.arange(START, START + 45), gone)
+    assert found(along(source, at), source).at.tolist() == at.tolist()
+
+
+def test_doubled_frames():
+    source, at = motion(0), np.insert(np.arange(START, START + 40), [10, 25], [START + 10, START + 25])
+    assert found(along(source, at), source).at.tolist() == at.tolist()
+
+
+def test_a_dropped_frame_of_another_rate():
+    source = motion(0)
+    at = np.delete(START + sample_offsets(50, 1.25, 0.5), 22)
+    path = found(along(source, at), source)
+    assert np.abs(path.at - at).max() <= 1 and path.start == START
+
+
+def test_noise_drops_no_frames():
+    source, fake = motion(0), cut(motion(0), START, count=40)
+    noise = np.random.default_rng(5).normal(0, 0.7, fake.flow.shape).astype(np.float32)
+    path = found(MotionGrid(fake.flow + noise, fake.weight), source)
+    assert path.at.tolist() == list(range(START, START + 40)) and path.rate == 1
+
+
+def test_a_path_stays_inside_of_the_source():
+    source = motion(0, 50)
+    path = found(along(source, np.delete(np.arange(50), [20, 30])), source)
+    assert (path.start, path.end) == (0, 49)
+
+
+@pytest.mark.parametrize("pieces", [((70, 90), (10, 30)), ((5, 25), (60, 95), (30, 44))])
+def test_stretches_of_one_source(pieces):
+    source = motion(0)
+    fake = along_pieces([(source, *piece) for piece in pieces])
+    ends = np.cumsum([last - first for first, last in pieces])
+    expected = [(int(end - (last - first)), int(end) - 1)
+                for end, (first, last) in zip(ends, pieces)]
+    assert find_stretches(tables(fake, source, motion(1))) == expected
+
+
+def along_pieces(pieces: list[tuple[MotionGrid, int, int]]) -> MotionGrid:
+    """Frames first ... last - 1 of every piece, joined; nothing known moves across the joint."""
+    flows, rng = [], np.random.default_rng(9)
+    for source, first, last in pieces:
+        if flows:
+            flows.append(rng.normal(0, 5, (1, CELLS, CELLS, 2)))
+        flows.append(source.flow[first:last - 1])
+    flow = np.concatenate(flows).astype(np.float32)
+    return MotionGrid(flow, np.ones(flow.shape[:3], np.float32))
+
+
+def test_stretches_of_two_sources():
+    one, other = motion(0), motion(1)
+    fake = along_pieces([(one, 40, 62), (other, 100, 118)])
+    assert find_stretches(tables(fake, one, other)) == [(0, 21), (22, 39)]
+
+
+@pytest.mark.parametrize("fake", [cut(motion(0), START), cut(motion(7), START),
+                                  along(motion(0), np.delete(np.arange(20, 60), [12, 25]))])
+def test_what_is_of_one_piece_is_not_cut(fake):
+    assert find_stretches(tables(fake, motion(0), motion(1), motion(2))) == [(0, len(fake))]
+
+
+def test_a_retimed_fake_is_not_cut_when_its_alignment_is_among_the_tables():
+    source, fake = motion(0), cut(motion(0), 10, 1.25, 0.5, 60)
+    scores, energy = pair_scores(fake, prepare(source)), energies(fake)
+    whole = path_gain(scores, 10 + sample_offsets(60, 1.25, 0.5))[:, None] / energy.mean()
+    assert find_stretches([*tables(fake, source), whole]) == [(0, 59)]
+
+
+def test_too_short_to_be_cut():
+    fake = along_pieces([(motion(0), 3, 3 + MIN_STRETCH - 1), (motion(0), 60, 60 + MIN_STRETCH)])
+    assert find_stretches(tables(fake, motion(0))) == [(0, len(fake))]
+    assert find_stretches([]) == [(0, 0)]
+
+
+def test_gain_is_highest_along_the_true_place():
+    source, fake = motion(0), cut(motion(0), START)
+    scores, energy = pair_scores(fake, prepare(source)), energies(fake)
+    table = gains(scores, energy, 1.0)
+    shift = len(fake) - 1
+    assert table.shape == (len(fake), FRAMES + shift)
+    np.testing.assert_allclose(table[:, START + shift], (1 - (1 - SHARE)**2) * energy, rtol=1e-3)
+    assert table.sum(0).argmax() == START + shift
