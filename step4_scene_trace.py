@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from models.face_detector import FaceDetector
-from models.scene import SceneEmbedder, angular_distance, background_share
+from models.scene import EMBEDDERS, SceneEmbedder, angular_distance, background_share
 from utils.batch import (Summary, add_common_options, per_thread, pick_device, run_batch,
                          run_step)
 from utils.geometry import largest_rectangle, person_region
@@ -42,8 +42,8 @@ def main(fake_back_root: Path = Path("./step3_fake_backs/"),
          fake_frame_root: Path = Path("./step3_fake_frames/"),
          source_frame_root: Path = Path("./step1_source_frames/"),
          scene_root: Path = Path("./step4_scene_trace/"), top_k: int = 20, verify: int = 50,
-         embedder_model: Path | None = None, device: str = "auto", workers: int = 0,
-         overwrite: bool = False) -> Summary:
+         embedder: str = "efficientnet", embedder_model: Path | None = None, device: str = "auto",
+         workers: int = 0, overwrite: bool = False) -> Summary:
     """Rank the sources for every fake; `verify` candidates are matched, `top_k` are written.
 
     Raises InputError when a step before has not run or an option is out of range.
@@ -52,22 +52,22 @@ def main(fake_back_root: Path = Path("./step3_fake_backs/"),
         raise InputError("--top-k and --verify must be 1 or more")
     sources = video_folders(source_back_root, "step 2")
     fakes = video_folders(fake_back_root, "step 3")
-    embedder = SceneEmbedder(embedder_model, pick_device(device))
+    network = SceneEmbedder(embedder_model, pick_device(device), embedder)
     faces = per_thread(FaceDetector)
-    settings = {"embedder": embedder.identity, "keypoint_frames": SOURCE_KEYPOINT_FRAMES}
+    settings = {"embedder": network.identity, "keypoint_frames": SOURCE_KEYPOINT_FRAMES}
     scene_root = Path(scene_root)
     for gone in set(indexed_ids(scene_root)) - set(sources):
         entry_path(scene_root, gone).unlink()
     index = partial(index_source, back_root=Path(source_back_root), overwrite=overwrite,
                     frame_root=Path(source_frame_root), scene_root=scene_root, settings=settings,
-                    embedder=embedder, faces=faces)
+                    embedder=network, faces=faces)
     indexed = run_batch(sources.items(), index, name=lambda item: item[1].file,
                         label="step 4, scene index", workers=workers)
     entries = read_index(scene_root, sources, settings)
     query = {**settings, "top_k": top_k, "verify": verify, "index": digest(entries)}
     trace = partial(trace_fake, entries=entries, back_root=Path(fake_back_root),
                     frame_root=Path(fake_frame_root), scene_root=scene_root, settings=query,
-                    embedder=embedder, faces=faces, overwrite=overwrite)
+                    embedder=network, faces=faces, overwrite=overwrite)
     traced = run_batch(fakes.items(), trace, name=lambda item: item[1].file,
                        label="step 4, scene trace", workers=workers)
     write_table(scene_root / "scene_ranking.csv", SceneCandidate, rankings(scene_root, fakes))
@@ -222,7 +222,11 @@ if __name__ == "__main__":
                         help="candidates written per fake (default: %(default)s)")
     parser.add_argument("--verify", type=int, default=50,
                         help="candidates compared by local features (default: %(default)s)")
-    parser.add_argument("--embedder-model", type=Path, default=None,
-                        help="weights of the scene embedder (default: those of the pip package)")
+    parser.add_argument("--embedder", choices=EMBEDDERS, default="efficientnet",
+                        help="network that embeds backgrounds; resnet50 needs --embedder-model "
+                             "(default: %(default)s)")
+    parser.add_argument("--embedder-model", "--model-path", type=Path, default=None,
+                        help="its weights, or the word imagenet for EfficientNet-Lite0 as the pip "
+                             "package has it (default: models/weights/scene_embedder.pt)")
     add_common_options(parser, device=True)
     run_step(main, parser)

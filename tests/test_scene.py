@@ -1,5 +1,7 @@
 """Scene embeddings: unit vectors of the background alone; the index keeps them."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,10 @@ import torch
 from skimage import data
 
 from models.fetch import ModelFileError
-from models.scene import BATCH, SceneEmbedder, angular_distance, background_share
+from models.scene import (BATCH, EMBEDDERS, IMAGENET, LiteNet, SceneEmbedder, angular_distance,
+                          background_share, fill_hole, imagenet_weights, masked_mean,
+                          masked_statistics)
+from models.torchvision_compat import torchvision
 from utils.layout import VideoRecord
 from utils.registration import find_keypoints
 from utils.scene_index import SceneEntry, entry_path, indexed_ids, is_indexed
@@ -95,8 +100,55 @@ def test_background_share():
     lambda path: torch.save({"layer": torch.zeros(2)}, path)], ids=["missing", "text", "other"])
 def test_unusable_weights_are_named(tmp_path, make):
     make(tmp_path / "net.pth")
-    with pytest.raises(ModelFileError, match="net.pth"):
+    for network in EMBEDDERS:
+        with pytest.raises(ModelFileError, match="net.pth"):
+            SceneEmbedder(tmp_path / "net.pth", network=network)
+
+
+def test_a_state_dict_with_unknown_weights_is_refused(tmp_path):
+    torch.save({"head.weight": torch.zeros(4, LiteNet.head_features), "head.bias": torch.zeros(4),
+                "trunk._blocks.40.weight": torch.zeros(1)}, tmp_path / "net.pth")
+    with pytest.raises(ModelFileError, match=r"_blocks\.40"):
         SceneEmbedder(tmp_path / "net.pth")
+
+
+def test_imagenet_weights_can_be_asked_for(embedder):
+    plain, path = SceneEmbedder(IMAGENET), SceneEmbedder(imagenet_weights())
+    assert plain.dimensions == 1280 and plain.identity == path.identity != embedder.identity
+
+
+def test_resnet50_of_a_file(tmp_path):
+    torch.manual_seed(0)
+    weights = torchvision.models.resnet50(weights=None).state_dict()
+    torch.save(weights, tmp_path / "net.pth")
+    network = SceneEmbedder(tmp_path / "net.pth", network="resnet50")
+    nothing = np.zeros((240, 320, 4), np.uint8)
+    vectors = network.embed([photo("rocket"), holed(photo("rocket"), 160, 120, 60), nothing])
+    assert vectors.shape == (3, 2048) and vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 0], abs=1e-5)
+    assert network.identity.startswith("resnet50")
+    with pytest.raises(ModelFileError, match="--embedder-model"):
+        SceneEmbedder(network="resnet50")
+    with pytest.raises(ValueError, match="vgg"):
+        SceneEmbedder(network="vgg")
+
+
+def test_a_mean_over_the_background_by_hand():
+    maps = torch.tensor([[[[1.0, 2.0], [3.0, 50.0]]]])
+    alpha = torch.ones(1, 1, 4, 4)
+    alpha[..., 2:, 2:] = 0  # the last cell is all hole
+    assert float(masked_mean(maps, alpha)) == pytest.approx(2)
+    assert masked_statistics(maps, alpha)[0].tolist() == pytest.approx(
+        [2, (2 / 3) ** 0.5], abs=1e-5)
+    assert float(masked_mean(maps, torch.zeros(1, 1, 4, 4))) == 0
+
+
+def test_colours_under_the_hole_do_not_matter():
+    image = holed(photo("rocket"), 160, 120, 60)
+    filled, alpha = fill_hole(image, 32)
+    assert filled.shape == (32, 32, 3) and alpha.shape == (32, 32) and alpha.min() == 0
+    background = image[image[..., 3] > 0][:, :3].mean(0)
+    assert filled[alpha == 0].mean(0) == pytest.approx(background, abs=2)
 
 
 def entry(frames: int = 2) -> SceneEntry:
@@ -118,6 +170,17 @@ def test_an_entry_of_the_index_comes_back(tmp_path):
         assert np.array_equal(one.descriptors, two.descriptors)
         assert np.array_equal(one.on_background, two.on_background)
     assert indexed_ids(tmp_path) == ["sub/é"]
+
+
+def test_an_index_of_another_dimension_is_made_anew(tmp_path):
+    written = entry()
+    written.write(tmp_path, SETTINGS)
+    other = {"embedder": "of other dimensions"}
+    assert not is_indexed(tmp_path, "sub/é", RECORD, other)
+    wider = np.ones((2, 16), np.float16)
+    replace(written, embeddings=wider).write(tmp_path, other)
+    assert is_indexed(tmp_path, "sub/é", RECORD, other)
+    assert SceneEntry.read(tmp_path, "sub/é").embeddings.shape == (2, 16)
 
 
 def test_an_entry_is_fresh_for_its_record_and_settings_only(tmp_path):

@@ -5,19 +5,21 @@
 
 Every fake serves up to three times: with all hypotheses; as a source-less query with those of its
 own source left out; and as another take of the same person and scene, with only those left out that
-share frames with the true ones. Coefficients maximise the regularised likelihood of a conditional logit; the
-figures on the card come from folds that leave whole sources out. Takes seconds; needs step 5 to
+share frames with the true ones. Coefficients maximise the regularised likelihood of a conditional
+logit; the figures on the card come from folds that leave whole sources out. Takes seconds; needs step 5 to
 have run on the fakes. Fakes whose true place is not among the hypotheses say nothing about the
 choice and are left out (their number is on the card).
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
 
+from benchmarks.metrics import auroc, calibration_error
 from utils.decision import DECISION_FILE, FEATURES, Hypothesis, evidence, probabilities
 from utils.layout import InputError, fake_result_path, read_json, write_json
 from utils.tables import read_table
@@ -37,16 +39,23 @@ class Query:
     right: np.ndarray  # [H + 1] bool, the last one "no source here"
 
 
-def main(trace_root: Path, truth: Path, out: Path = DECISION_FILE) -> dict:
+def main(trace_root: Sequence[Path], truth: Sequence[Path], out: Path = DECISION_FILE) -> dict:
     """Fit, cross-validate and write the coefficients with their card; returns what was written.
 
-    Raises InputError when a table or a result is missing or there is nothing to fit.
+    trace_root, truth: of one or several sets, in the same order. Raises InputError when a table
+    or a result is missing or there is nothing to fit.
     """
-    queries, unfit = read_queries(Path(trace_root), Path(truth))
+    if len(trace_root) != len(truth):
+        raise InputError("--trace-root and --truth: as many of one as of the other, please")
+    queries, unfit = [], 0
+    for root, table in zip(trace_root, truth):
+        found, without = read_queries(Path(root), Path(table))
+        queries, unfit = queries + found, unfit + without
     if len(queries) < 10:
-        raise InputError(f"{truth}: only {len(queries)} fakes can be used, too few to fit")
+        raise InputError(f"{truth[0]}: only {len(queries)} fakes can be used, too few to fit")
     card = {"coefficients": dict(zip(FEATURES, fit(queries).round(4).tolist())),
-            "data": f"{len({q.group for q in queries})} sources, fakes from benchmarks/make_fakes.py",
+            "data": f"{len({q.group for q in queries})} sources, "
+                    "fakes from benchmarks/make_fakes.py",
             "queries": len(queries), "left_out": unfit, "folds": FOLDS, "penalty": PENALTY,
             "cross_validation": cross_validate(queries)}
     write_json(out, card)
@@ -132,24 +141,19 @@ def cross_validate(queries: list[Query]) -> dict[str, float]:
     top = np.array([(c.max(), query.right[c.argmax()]) for query, c in chances])
     return {"with_source": len(here), "without_source": len(absent),
             "right_answer": round(float(top[:, 1].mean()), 4),
-            "auroc_source_here": round(float((here[:, None] > absent).mean()), 4),
+            "auroc_source_here": round(auroc(here, absent), 4),
             "calibration_error": round(calibration_error(*top.T), 4),
             "rejected_without_source": round(float((absent < 0.5).mean()), 4),
             "lost_with_source": round(float((here < 0.5).mean()), 4)}
 
 
-def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error (Naeini et al. 2015) over bins of equal width."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    return float(sum(abs((confidence - right)[place == b].sum()) for b in range(bins))
-                 / len(confidence))
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Fit the decision on traced fakes with a known "
                                                  "truth. Takes seconds and 1 GB of memory.")
-    parser.add_argument("--trace-root", type=Path, required=True, help="what step 5 wrote")
-    parser.add_argument("--truth", type=Path, required=True, help="truth of the fakes as CSV")
+    parser.add_argument("--trace-root", type=Path, required=True, nargs="+",
+                        help="what step 5 wrote, of one or several sets")
+    parser.add_argument("--truth", type=Path, required=True, nargs="+",
+                        help="truth of these fakes as CSV, in the same order")
     parser.add_argument("--out", type=Path, default=DECISION_FILE,
                         help="where the coefficients go (default: %(default)s)")
     options = parser.parse_args()

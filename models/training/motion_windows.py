@@ -1,0 +1,236 @@
+"""Examples for the motion embedder: fakes with a known truth beside all places they may come from.
+
+What steps 1 to 4 left of a set of fakes is searched as step 5 does it (utils/views.py). Kept of each
+fake: its motion grids, one per way of comparing, and the hypotheses with the source frame of each of
+its frames. The wrong ones are hard negatives: the places of other clips, or elsewhere in the same
+clip, that the training-free signature likes best. Kept in one .npz per fake, made once.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from models.flow import FlowEstimator, make_flow
+from models.motion import MotionGrid, Square, cut_mask, cut_square, motion_grid, steady_square
+from models.segmenter import make_segmenter
+from models.training.fit_decision import SKIPPED_TIERS, is_elsewhere, is_right
+from utils.batch import per_thread, run_batch
+from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
+                          read_arrays, read_image, read_json, video_folders, write_arrays)
+from utils.source_motion import CHUNK, IndexedSource, MotionIndex
+from utils.tables import read_table
+from utils.views import Found, find_places, look_closer, views_of
+
+VERSION = 1  # to be raised when examples are made another way
+TOP_K = 20  # candidates of step 4 that are searched
+KEPT = 24  # hypotheses kept per fake, and all right ones
+
+
+@dataclass(frozen=True)
+class FakeSet:
+    """Fakes with a known truth: the folder with the steps' folders, the table, the sources."""
+
+    work: Path
+    truth: Path
+    videos: Path
+
+    @property
+    def motion_root(self) -> Path:
+        return Path(self.work) / "step5_flow_trace" / "motion"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One fake. A stack [n, 12, 12, 3] holds dx, dy (pixels of the person crop) and weight of
+    every pair of neighbouring frames."""
+
+    group: str  # clip that the fake was made from, by its name: hold-out never splits it
+    truth: dict[str, str]  # its row of the table
+    plain: np.ndarray  # stack of the fake, its mirror undone, not mapped onto any source
+    grids: np.ndarray  # [V, n, 12, 12, 3] one stack per way of comparing
+    view: np.ndarray  # [H] which of them each hypothesis uses
+    at: np.ndarray  # [H, n + 1] source frame of each frame of the fake
+    right: np.ndarray  # [H] whether source and frames are true
+    elsewhere: np.ndarray  # [H] whether no frame is true
+    sources: list[str]  # [H] file names
+
+    @property
+    def name(self) -> str:
+        return self.truth["fake"]
+
+
+@dataclass(frozen=True)
+class SourceStacks:
+    """A source's displacements and weights summed from its first frame on."""
+
+    total: np.ndarray  # [T, 12, 12, 3] float32: dx, dy, weight
+
+    def along(self, at: np.ndarray) -> np.ndarray:
+        """Stack [n, 12, 12, 3] between the given frames [n + 1], which never fall."""
+        stack = self.total[at[1:]] - self.total[at[:-1]]
+        stack[..., 2] /= np.maximum(np.diff(at), 1)[:, None, None]
+        return stack
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """Stack between all neighbouring frames, [T - 1, 12, 12, 3]."""
+        return np.diff(self.total, axis=0)
+
+
+@dataclass(frozen=True)
+class MotionWindows:
+    """Examples, and the motion of the sources that they speak of."""
+
+    examples: list[Example]
+    sources: dict[str, SourceStacks]  # by file name
+
+    def without(self, held_out: Collection[str]) -> "MotionWindows":
+        """What may be trained on: nothing of the held-out clips, as fake or as source."""
+        return MotionWindows([e for e in self.examples if e.group not in held_out],
+                             {name: source for name, source in self.sources.items()
+                              if Path(name).stem not in held_out})
+
+    def only(self, held_out: Collection[str]) -> "MotionWindows":
+        """The held-out clips' fakes, among all sources."""
+        return MotionWindows([e for e in self.examples if e.group in held_out], self.sources)
+
+    def aligned(self, example: Example, hypothesis: int) -> tuple[np.ndarray, np.ndarray]:
+        """Stacks of a fake and of what a hypothesis says it was made from, [n, 12, 12, 3] each."""
+        source = self.sources[example.sources[hypothesis]]
+        return example.grids[example.view[hypothesis]], source.along(example.at[hypothesis])
+
+
+def load_windows(sets: Sequence[FakeSet], cache: Path, workers: int = 1) -> MotionWindows:
+    """Examples of all sets, from the cache where they are in it.
+
+    Raises InputError when a step has not run or nothing can be used.
+    """
+    examples, sources = [], {}
+    for fakes in sets:
+        folder = Path(cache) / Path(fakes.work).name
+        index = motion_index(fakes)
+        examples += list(_collected(fakes, index, folder, workers))
+        for video_id in sorted(p.relative_to(index.root).with_suffix("").as_posix()
+                               for p in Path(index.root).rglob("*.npz")):
+            found = read_arrays(index.path(video_id))
+            source = index.read(video_id)
+            if source is not None:
+                sources[found[0]["source"]["file"]] = stacks_of(source)
+    if not examples:
+        raise InputError("no fake of the given sets can be used; run steps 1 to 4 on them first")
+    return MotionWindows(examples, sources)
+
+
+def motion_index(fakes: FakeSet) -> MotionIndex:
+    """Step 5's index of the sources, made by DIS flow as step 5 does by default."""
+    return MotionIndex(fakes.motion_root, fakes.videos, Path(fakes.work) / "step4_scene_trace",
+                       per_thread(partial(make_flow, "dis", None, "cpu")),
+                       per_thread(partial(make_segmenter, "selfie", None, "cpu")))
+
+
+def stacks_of(source: IndexedSource) -> SourceStacks:
+    return SourceStacks(np.concatenate([source.motion.total, source.motion.mass[..., None]], -1))
+
+
+def stack_of(grid: MotionGrid) -> np.ndarray:
+    """[n, G, G, 3] float32 of a motion grid."""
+    return np.concatenate([grid.flow, grid.weight[..., None]], -1)
+
+
+def _collected(fakes: FakeSet, index: MotionIndex, folder: Path,
+               workers: int) -> Iterator[Example]:
+    """Examples of one set, made where the cache has none."""
+    rows = {row["fake"]: row for row in read_table(fakes.truth)
+            if row["tier"].removesuffix("-absent") not in SKIPPED_TIERS}
+    records = {video_id: record for video_id, record
+               in video_folders(Path(fakes.work) / "step3_fake_frames", "step 3").items()
+               if record.file in rows}
+    needed = {c["source_id"] for video_id in records for c in _candidates(fakes, video_id)}
+    run_batch(sorted(needed), index.add, name=str, label=f"{fakes.work}: source motion",
+              workers=workers)
+    run_batch(records.items(), partial(_collect, fakes=fakes, rows=rows, index=index,
+                                       load=lru_cache(256)(index.read), folder=folder),
+              name=lambda item: item[1].file, label=f"{fakes.work}: examples", workers=workers)
+    for video_id in records:
+        example = read_example(folder / f"{video_id}.npz")
+        if example is not None:
+            yield example
+
+
+def _candidates(fakes: FakeSet, fake_id: str) -> list[dict]:
+    path = fake_result_path(Path(fakes.work) / "step4_scene_trace", fake_id)
+    return read_json(path)["candidates"][:TOP_K] if path.is_file() else []
+
+
+def _collect(item: tuple[str, VideoRecord], fakes: FakeSet, rows: dict[str, dict],
+             index: MotionIndex, load: Callable[[str], IndexedSource | None],
+             folder: Path) -> bool:
+    """Search one fake's places and write its example; False when that was done before."""
+    fake_id, record = item
+    candidates, row = _candidates(fakes, fake_id), rows[record.file]
+    made_with = {"version": VERSION, "record": asdict(record), "candidates": candidates,
+                 "truth": row, "flow": index.flow().identity}
+    before = read_arrays(folder / f"{fake_id}.npz")
+    if before is not None and before[0]["made_with"] == made_with:
+        return False
+    square, grid = fake_motion(Path(fakes.work), fake_id, record, index.flow())
+    views = []
+    for candidate in candidates if grid is not None else []:
+        source = load(candidate["source_id"])
+        views += views_of(grid, square, record, candidate, source) if source is not None else []
+    found = look_closer(find_places(views))
+    if not found:
+        return False
+    right = np.array([is_right(f.hypothesis, row) for f in found])
+    kept = [f for rank, f in enumerate(found) if right[rank] or rank < KEPT]
+    plain = (grid.mirrored() if row["flip"] == "1" else grid).pooled()
+    write_example(folder / f"{fake_id}.npz", made_with, kept, plain)
+    return True
+
+
+def fake_motion(work: Path, fake_id: str, record: VideoRecord, flow: FlowEstimator
+                ) -> tuple[Square | None, MotionGrid | None]:
+    """Steady square and motion of a fake; None where there is no person or only one frame."""
+    rectangles = read_json(work / "step3_fake_rect" / fake_id / RECTANGLES_NAME)
+    square = steady_square([rectangles.get(str(index)) for index in record.frames])
+    if square is None or len(record.frames) < 2:
+        return square, None
+    grids = []
+    for start in range(0, len(record.frames) - 1, CHUNK):
+        names = [frame_name(index) for index in record.frames[start:start + CHUNK + 1]]
+        crops, masks = ([cut(read_image(work / folder / fake_id / name), square) for name in names]
+                        for cut, folder in ((cut_square, "step3_fake_frames"),
+                                            (cut_mask, "step3_fake_masks")))
+        grids.append(motion_grid(np.stack(crops), np.stack(masks), flow))
+    return square, MotionGrid.joined(grids)
+
+
+def write_example(path: Path, made_with: dict, found: list[Found], plain: MotionGrid) -> None:
+    """Store what was found of one fake; equal views once."""
+    row = made_with["truth"]
+    views = list({id(f.view): f.view for f in found}.values())
+    numbers = {id(view): number for number, view in enumerate(views)}
+    grids = np.stack([stack_of(view.grid) for view in views])
+    elsewhere = [f.hypothesis.source != row["source"] or is_elsewhere(f.hypothesis, row)
+                 for f in found]
+    write_arrays(path, {"made_with": made_with, "sources": [f.hypothesis.source for f in found]}, {
+        "plain": stack_of(plain).astype(np.float16), "grids": grids.astype(np.float16),
+        "view": np.array([numbers[id(f.view)] for f in found], np.int32),
+        "at": np.stack([f.alignment.at for f in found]).astype(np.int32),
+        "right": np.array([is_right(f.hypothesis, row) for f in found]),
+        "elsewhere": np.array(elsewhere)})
+
+
+def read_example(path: Path) -> Example | None:
+    """A stored example; None when there is none."""
+    found = read_arrays(path)
+    if found is None:
+        return None
+    settings, arrays = found
+    row = settings["made_with"]["truth"]
+    stacks = {name: arrays.pop(name).astype(np.float32) for name in ("plain", "grids")}
+    return Example(row["fake"].rsplit("_fake_", 1)[0], row, **stacks, **arrays,
+                   sources=settings["sources"])
