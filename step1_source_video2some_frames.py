@@ -8,36 +8,47 @@ Each video, in subfolders too, gets a folder `<frame-root>/<video id>/` with
 `video.json`. A video whose folder is complete is skipped, so a database grows by adding files.
 """
 
+if __name__ == "__main__":  # before the imports that take time
+    from utils.interrupt import stop_quietly
+    stop_quietly()
+
 import argparse
 from functools import partial
 from pathlib import Path
 
 from models.fetch import sha256_of
-from utils.batch import (Summary, add_common_options, log, run_batch, run_step,
-                         warn_of_orphans)
-from utils.layout import (InputError, VideoFile, VideoRecord, evenly_spaced, find_videos,
-                          frame_name, fresh_folder, is_complete, write_image)
-from utils.video import VideoInfo, VideoReader, cut_short, probe
+from utils.batch import (Summary, add_common_options, keep_failures, log, run_batch,
+                         run_step)
+from utils.gone import handle_gone
+from utils.layout import (InputError, VideoFile, VideoRecord, check_name, evenly_spaced,
+                          find_videos, frame_name, fresh_folder, is_complete, write_image)
+from utils.locks import remove_leftovers
+from utils.video import VideoError, VideoInfo, VideoReader, cut_short, probe
 
 
 def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./step1_source_frames/"),
-         extract_num: int = 10, workers: int = 0, overwrite: bool = False) -> Summary:
+         extract_num: int = 10, prune: bool = False, workers: int = 0,
+         overwrite: bool = False) -> Summary:
     """Sample `extract_num` frames of every video under video_root into frame_root.
 
-    Raises InputError when there is no video or an option is out of range.
+    prune: remove the frames of videos that are gone from video_root. Raises InputError when there is no video or an option is out of range.
     """
     if extract_num < 1:
         raise InputError("--extract-num must be 1 or more")
     work = partial(extract, frame_root=Path(frame_root), settings={"extract_num": extract_num},
                    overwrite=overwrite)
     videos = find_videos(video_root)
-    warn_of_orphans(videos, Path(video_root), Path(frame_root))
-    return run_batch(videos, work, name=lambda video: video.name,
-                     label="step 1, source frames", workers=workers)
+    remove_leftovers(frame_root)
+    handle_gone(videos, video_root, [Path(frame_root)], prune)
+    summary = run_batch(videos, work, name=lambda video: video.name, root=Path(frame_root),
+                        label="step 1, source frames", workers=workers)
+    keep_failures(frame_root, summary)
+    return summary
 
 
 def extract(video: VideoFile, frame_root: Path, settings: dict, overwrite: bool) -> bool:
     """Write the sampled frames of one video; False when its folder was complete already."""
+    check_name(video)
     folder = frame_root / video.id
     if not overwrite and is_complete(folder, video, settings):
         return False
@@ -57,10 +68,10 @@ def write_samples(video: VideoFile, info: VideoInfo, number: int,
     """Write the samples; returns the video's frame count and the indices written.
 
     A container can promise more or fewer frames than the decoder gives. The spacing is then
-    worked out again from the true count.
+    worked out again from the true count. Raises VideoError when that differs every time.
     """
     frame_count = info.frames_expected
-    while True:
+    for _ in range(3):
         wanted = evenly_spaced(frame_count, number)
         reader = VideoReader(video.path, wanted=set(wanted), threads=1)
         for frame in reader:
@@ -70,6 +81,8 @@ def write_samples(video: VideoFile, info: VideoInfo, number: int,
         for index in wanted:
             (folder / frame_name(index)).unlink(missing_ok=True)
         frame_count = reader.decoded
+    raise VideoError(f"{video.path}: gives another number of frames each time; is it still being "
+                     "written?")
 
 
 if __name__ == "__main__":
@@ -82,5 +95,7 @@ if __name__ == "__main__":
                         help="where the frames go (default: %(default)s)")
     parser.add_argument("--extract-num", type=int, default=10,
                         help="frames per video (default: %(default)s)")
+    parser.add_argument("--prune", action="store_true",
+                        help="remove the frames of videos that are no longer in the video root")
     add_common_options(parser)
     run_step(main, parser)

@@ -7,6 +7,10 @@ Reads what step 1 wrote. Each frame becomes a PNG with alpha of the same name un
 `<back-root>/<video id>/`: alpha and colour are 0 where a person was.
 """
 
+if __name__ == "__main__":  # before the imports that take time
+    from utils.interrupt import stop_quietly
+    stop_quietly()
+
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +18,13 @@ from functools import partial
 from pathlib import Path
 
 from models.segmenter import Segmenter, make_segmenter, person_mask
-from utils.batch import (Summary, add_common_options, add_segmenter_options, per_thread,
-                         pick_device, run_batch, run_step)
+from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures,
+                         per_thread, pick_device, run_batch, run_step)
 from utils.geometry import background_region, cut_out
+from utils.gone import drop_folders
 from utils.layout import (VideoRecord, frame_name, fresh_folder, read_image, video_folders,
                           write_image)
+from utils.locks import remove_leftovers
 
 
 def main(frame_root: Path = Path("./step1_source_frames/"),
@@ -27,15 +33,19 @@ def main(frame_root: Path = Path("./step1_source_frames/"),
          overwrite: bool = False) -> Summary:
     """Write the background of every frame under frame_root into back_root.
 
-    Raises InputError when step 1 has not run, ModelFileError when there is no segmentation model.
+    Backgrounds whose frames are gone are removed. Raises InputError when step 1 has not run, ModelFileError when there is no segmentation model.
     """
     folders = video_folders(frame_root, "step 1")
     segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, pick_device(device)))
     settings = {"segmenter": segmenters().identity}
     work = partial(remove_people, frame_root=Path(frame_root), back_root=Path(back_root),
                    settings=settings, segmenters=segmenters, overwrite=overwrite)
-    return run_batch(folders.items(), work, name=lambda item: item[1].file,
-                     label="step 2, source backgrounds", workers=workers)
+    remove_leftovers(back_root)
+    drop_folders(back_root, folders)
+    summary = run_batch(folders.items(), work, name=lambda item: item[1].file, root=Path(back_root),
+                        label="step 2, source backgrounds", workers=workers)
+    keep_failures(back_root, summary)
+    return summary
 
 
 def remove_people(item: tuple[str, VideoRecord], frame_root: Path, back_root: Path, settings: dict,

@@ -11,6 +11,10 @@ an alpha channel; `rectangles.json` gives, per frame number, `[x, y, w, h]` of t
 region in pixels, or null.
 """
 
+if __name__ == "__main__":  # before the imports that take time
+    from utils.interrupt import stop_quietly
+    stop_quietly()
+
 import argparse
 from collections import deque
 from collections.abc import Callable
@@ -23,11 +27,14 @@ import numpy as np
 
 from models.fetch import sha256_of
 from models.segmenter import Segmenter, make_segmenter, person_mask
-from utils.batch import (Summary, add_common_options, add_segmenter_options, log, per_thread,
-                         pick_device, run_batch, run_step, warn_of_orphans)
+from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures, log,
+                         per_thread, pick_device, run_batch, run_step)
 from utils.geometry import Rectangle, background_region, cut_out, largest_rectangle
-from utils.layout import (RECTANGLES_NAME, InputError, VideoFile, VideoRecord, find_videos,
-                          frame_name, fresh_folder, is_complete, write_image, write_json)
+from utils.gone import handle_gone
+from utils.layout import (RECTANGLES_NAME, InputError, VideoFile, VideoRecord, check_name,
+                          find_videos, frame_name, fresh_folder, is_complete, write_image,
+                          write_json)
+from utils.locks import remove_leftovers
 from utils.video import Frame, VideoReader, cut_short, probe
 
 WRITERS = 2  # threads that encode pictures, per video
@@ -38,11 +45,12 @@ def main(video_path: Path = Path("./fake_data/"), frame_root: Path = Path("./ste
          rect_root: Path = Path("./step3_fake_rect/"), mask_root: Path = Path("./step3_fake_masks/"),
          back_root: Path = Path("./step3_fake_backs/"), fore_root: Path = Path("./step3_fake_fores/"),
          begin_frame: int = 0, end_frame: int | None = None, segmenter: str = "selfie",
-         segmenter_model: Path | None = None, device: str = "auto", workers: int = 0,
-         overwrite: bool = False) -> Summary:
+         segmenter_model: Path | None = None, device: str = "auto", prune: bool = False,
+         workers: int = 0, overwrite: bool = False) -> Summary:
     """Split every fake video at video_path into the five folders.
 
     begin_frame, end_frame: the part to keep, inclusive; end_frame None for the last frame.
+    prune: remove what there is of fakes that are gone from the folder video_path.
     Raises InputError when there is no video or the frame range is empty.
     """
     if begin_frame < 0 or (end_frame is not None and end_frame < begin_frame):
@@ -55,14 +63,19 @@ def main(video_path: Path = Path("./fake_data/"), frame_root: Path = Path("./ste
     work = partial(split, roots=roots, settings=settings, segmenters=segmenters,
                    overwrite=overwrite)
     videos = find_videos(video_path)
-    warn_of_orphans(videos, Path(video_path), Path(frame_root))
-    return run_batch(videos, work, name=lambda video: video.name,
-                     label="step 3, fake frames", workers=workers)
+    for root in roots.values():
+        remove_leftovers(root)
+    handle_gone(videos, video_path, list(roots.values()), prune)
+    summary = run_batch(videos, work, name=lambda video: video.name, root=roots["frames"],
+                        label="step 3, fake frames", workers=workers)
+    keep_failures(frame_root, summary)
+    return summary
 
 
 def split(video: VideoFile, roots: dict[str, Path], settings: dict,
           segmenters: Callable[[], Segmenter], overwrite: bool) -> bool:
     """Write the five folders of one fake; False when they were complete already."""
+    check_name(video)
     if not overwrite and all(is_complete(root / video.id, video, settings)
                              for root in roots.values()):
         return False
@@ -131,6 +144,8 @@ if __name__ == "__main__":
                         help="first frame to use, 0-based (default: %(default)s)")
     parser.add_argument("--end-frame", type=int, default=None,
                         help="last frame to use, inclusive (default: the last one)")
+    parser.add_argument("--prune", action="store_true",
+                        help="remove what there is of fakes that are no longer in the folder")
     add_segmenter_options(parser)
     add_common_options(parser, device=True)
     run_step(main, parser)

@@ -19,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from models import pose
 from models.flow import make_flow
 from models.motion import MotionGrid, Square, cut_mask, cut_square, motion_grid, steady_square
+from models.pose import PoseClip, small_grey, small_weight
 from models.segmenter import make_segmenter
 from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, per_thread,
@@ -28,12 +30,14 @@ from utils.batch import (Summary, add_common_options, add_segmenter_options, per
 from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
                           read_image, read_json, video_folders, write_json)
 from utils.paths import find_stretches
-from utils.report import write_report
+from utils.report import write_reports
+from utils.side_by_side import Roots
 from utils.source_motion import CHUNK, IndexedSource, MotionIndex
 from utils.tables import Trace, write_table
 from utils.views import (View, agreement_of, alignment_of, find_places, gain_tables, look_closer,
                          views_of)
 
+SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
 ALTERNATIVES = 10  # hypotheses written per fake
 
 
@@ -58,7 +62,7 @@ def main(video_root: Path = Path("./source_data/"),
          trace_root: Path = Path("./step5_flow_trace/"), top_k: int = 20, flow: str = "dis",
          raft_weights: str | None = None, segmenter: str = "selfie",
          segmenter_model: Path | None = None, device: str = "auto", workers: int = 0,
-         overwrite: bool = False) -> Summary:
+         overwrite: bool = False, save_video: bool = False, report: bool = True) -> Summary:
     """Trace every fake that steps 3 and 4 have prepared.
 
     Raises InputError when a step before has not run, ModelFileError when a model is missing.
@@ -88,8 +92,11 @@ def main(video_root: Path = Path("./source_data/"),
     write_table(tools.trace_root / "traces.csv", Trace, 
                 [Trace(**row) for result in results for row in result["traces"]])
     traced.failed = {**indexed.failed, **traced.failed}
-    write_report(tools.trace_root / "report.html", results, tools.fake_roots["frames"],
-                 Path(video_root), traced.failed)
+    roots = Roots(tools.fake_roots["frames"], tools.fake_roots["masks"], tools.fake_roots["rect"],
+                  Path(video_root), tools.trace_root)
+    shown = write_reports(results, roots, traced.failed, report=report, save_video=save_video,
+                          workers=workers, overwrite=overwrite)
+    traced.failed |= shown.failed
     return traced
 
 
@@ -109,18 +116,24 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                  "unreadable": [c["source"] for c in candidates
                                 if not tools.index.path(c["source_id"]).is_file()]}
     path = fake_result_path(tools.trace_root, fake_id)
-    if not tools.overwrite and path.is_file() and read_json(path).get("made_with") == made_with:
+    if not tools.overwrite and is_answered(path, made_with):
         return False
-    square, grid = fake_motion(fake_id, record, tools)
+    square, grid, poses = fake_motion(fake_id, record, tools)
     views = []
     for candidate in candidates if grid is not None else []:
         source = load(candidate["source_id"])
         if source is not None:
-            views += views_of(grid, square, record, candidate, source)
+            views += views_of(grid, poses, square, record, candidate, source)
     movement = float(np.abs(grid.flow).mean()) if grid is not None else 0.0
     answers = trace_stretches(views, record, movement, made_with, load, tools)
     write_json(path, result(record, answers, made_with))
     return True
+
+
+def is_answered(path: Path, made_with: dict) -> bool:
+    """Whether a fake's JSON is there, made with the same input, in today's form."""
+    found = read_json(path) if path.is_file() else {}
+    return found.get("schema") == SCHEMA and found.get("made_with") == made_with
 
 
 def trace_stretches(views: list[View], record: VideoRecord, movement: float, made_with: dict,
@@ -137,22 +150,26 @@ def trace_stretches(views: list[View], record: VideoRecord, movement: float, mad
     return parts if answer.tells_more([p["trace"] for p in parts], whole["trace"]) else [whole]
 
 
-def fake_motion(fake_id: str, record: VideoRecord,
-                tools: Tools) -> tuple[Square | None, MotionGrid | None]:
-    """Steady square and motion of a fake; None where there is no person or only one frame."""
+def fake_motion(fake_id: str, record: VideoRecord, tools: Tools
+                ) -> tuple[Square | None, MotionGrid | None, PoseClip | None]:
+    """Steady square, motion and poses of a fake; None without a person or with one frame only."""
     rectangles = read_json(tools.fake_roots["rect"] / fake_id / RECTANGLES_NAME)
     square = steady_square([rectangles.get(str(index)) for index in record.frames])
     if square is None or len(record.frames) < 2:
-        return square, None
-    grids = []
+        return square, None, None
+    grids, greys, weights = [], [], []
     for start in range(0, len(record.frames) - 1, CHUNK):
         names = [frame_name(index) for index in record.frames[start:start + CHUNK + 1]]
-        crops = [cut_square(read_image(tools.fake_roots["frames"] / fake_id / name), square)
-                 for name in names]
-        masks = [cut_mask(read_image(tools.fake_roots["masks"] / fake_id / name), square)
-                 for name in names]
-        grids.append(motion_grid(np.stack(crops), np.stack(masks), tools.index.flow()))
-    return square, MotionGrid.joined(grids)
+        crops = np.stack([cut_square(read_image(tools.fake_roots["frames"] / fake_id / name),
+                                     square) for name in names])
+        masks = np.stack([cut_mask(read_image(tools.fake_roots["masks"] / fake_id / name), square)
+                          for name in names])
+        grids.append(motion_grid(crops, masks, tools.index.flow()))
+        new = slice(1 if start else 0, None)  # chunks share a frame
+        greys.append(small_grey(crops[new], pose.SIDE))
+        weights.append(small_weight(masks[new], pose.SIDE))
+    return (square, MotionGrid.joined(grids),
+            PoseClip(np.concatenate(greys), np.concatenate(weights)))
 
 
 def trace_stretch(views: list[View], stretch: tuple[int, int], record: VideoRecord,
@@ -184,7 +201,7 @@ def trace_stretch(views: list[View], stretch: tuple[int, int], record: VideoReco
 
 def result(record: VideoRecord, answers: list[dict], made_with: dict) -> dict:
     """What is written for one fake: its rows of traces.csv and, per row, the evidence."""
-    return {"fake": record.file, "made_with": made_with,
+    return {"schema": SCHEMA, "fake": record.file, "made_with": made_with,
             "traces": [asdict(a["trace"]) for a in answers],
             "stretches": [{key: value for key, value in a.items() if key not in ("trace", "found")}
                           for a in answers]}
@@ -204,8 +221,8 @@ def finished(fakes: dict[str, VideoRecord], trace_root: Path) -> Iterator[dict]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Step 5: which source, and which frames of it, was "
-                                                 "a fake made from?")
+    parser = argparse.ArgumentParser(description="Step 5: which source, and which frames of it, "
+                                                 "was a fake made from?")
     for name, default, text in (
             ("video-root", "./source_data/", "the source videos"),
             ("fake-frame-root", "./step3_fake_frames/", "frames of the fakes, from step 3"),
@@ -222,6 +239,10 @@ if __name__ == "__main__":
     parser.add_argument("--raft-weights", default=None,
                         help="raft_small weights: a state dict, or the word torchvision for the "
                              "published ones (needs a connection once)")
+    parser.add_argument("--save-video", action="store_true",
+                        help="also write a video per fake: fake, source, difference")
+    parser.add_argument("--no-report", dest="report", action="store_false",
+                        help="write no report.html and no pages")
     add_segmenter_options(parser)
     add_common_options(parser, device=True)
     run_step(main, parser)

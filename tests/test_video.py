@@ -142,7 +142,7 @@ def folder(path):
 @pytest.mark.parametrize("make, reason", [
     (empty, "empty"), (text, "not a readable video"), (write_sound, "no video stream"),
     (cut_table, "not a readable video"), (lambda path: None, "no such file"),
-    (folder, "no such file")], ids=["empty", "text", "sound", "cut", "missing", "folder"])
+    (folder, "not a regular file")], ids=["empty", "text", "sound", "cut", "missing", "folder"])
 def test_errors_name_the_file_and_the_reason(tmp_path, make, reason):
     path = tmp_path / "a clip.mp4"
     make(path)

@@ -1,15 +1,17 @@
 """Running one step over many items: progress, errors that stop only their item, exit status."""
 
 import argparse
+import errno
 import logging
 import os
-import signal
+import re
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,14 +19,24 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from models.fetch import ModelFileError
-from utils.layout import RECORD_NAME, InputError, VideoFile
+from utils.interrupt import EXIT_INTERRUPTED
+from utils.layout import FAILED_NAME, InputError, read_json, write_json
+from utils.locks import InUse, in_hand
 from utils.video import VideoError
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 log = logging.getLogger("fpvt")
-EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
+NAMED = 10  # failed items that the summary names
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+# control characters, line ends, and marks that turn the direction of text around
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _EXPECTED = (InputError, VideoError, ModelFileError, OSError)
+
+
+class DiskFull(Exception):
+    """No room for what a step writes; the text names the file and says what to do."""
 
 
 @dataclass
@@ -45,28 +57,36 @@ class Summary:
 
 
 def run_batch(items: Iterable[Item], work: Callable[[Item], bool], *, name: Callable[[Item], str],
-              label: str, workers: int = 0) -> Summary:
+              label: str, workers: int = 0, root: Path | None = None) -> Summary:
     """Call `work` on every item, `workers` at a time (0: one per core), and count what came.
 
     work returns True when it did something and False when the item was complete already; what
-    it raises is logged in one line and costs that item only. Raises InputError when workers is
-    negative.
+    it raises is logged in one line and costs that item only. With `root`, where the items go, an
+    item that another process has in hand is put off until that one has finished with it. Raises
+    InputError when workers is negative and DiskFull when there is no room left.
     """
     if workers < 0:
         raise InputError("--workers must be 0 or more")
     summary, items, cores = Summary(), list(items), os.cpu_count() or 1
     workers = workers or cores
     # workers fill the cores: libraries that start threads of their own would only get in the way
-    with threadpool_limits(max(1, cores // workers)), ThreadPoolExecutor(workers) as pool:
-        names = {pool.submit(work, item): name(item) for item in items}
-        bar = tqdm(as_completed(names), total=len(items), desc=label, unit="video",
-                   disable=None if log.isEnabledFor(logging.INFO) else True)
-        try:
-            for future in bar:
-                _count(future, names[future], summary)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with threadpool_limits(max(1, cores // workers)), ThreadPoolExecutor(workers) as pool, \
+            tqdm(total=len(items), desc=label, unit="video",
+                 disable=None if log.isEnabledFor(logging.INFO) else True) as bar:
+        for wait in (False, True):
+            attempt = partial(_attempt, work=work, name=name, root=root, wait=wait)
+            futures = {pool.submit(attempt, item): item for item in items}
+            items = []
+            try:
+                for future in as_completed(futures):
+                    if isinstance(future.exception(), InUse):
+                        items.append(futures[future])
+                        continue
+                    _count(future, name(futures[future]), summary, root)
+                    bar.update()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     for kept in (summary.done, summary.skipped):
         kept.sort()
     summary.failed = dict(sorted(summary.failed.items()))
@@ -74,31 +94,61 @@ def run_batch(items: Iterable[Item], work: Callable[[Item], bool], *, name: Call
     return summary
 
 
-def _count(future, name: str, summary: Summary) -> None:
-    """Sort one finished item into the summary."""
+def _attempt(item: Item, work: Callable[[Item], bool], name: Callable[[Item], str],
+             root: Path | None, wait: bool) -> bool:
+    """Work on one item, alone. Raises InUse when another process does and wait is False."""
+    if root is None:
+        return work(item)
+    with in_hand(root, name(item), wait):
+        return work(item)
+
+
+def _count(future, name: str, summary: Summary, root: Path | None) -> None:
+    """Sort one finished item into the summary. Raises DiskFull."""
     try:
         (summary.done if future.result() else summary.skipped).append(name)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise _disk_full(error, root) from error
         expected = isinstance(error, _EXPECTED)
         reason = str(error) if expected else f"{name}: unexpected {type(error).__name__}: {error}"
-        reason = " ".join(reason.split())
+        reason = one_line(reason if name in reason else f"{name}: {reason}")
         summary.failed[name] = reason
         with tqdm.external_write_mode(sys.stderr):
             log.error("%s", reason)
             log.debug("%s", "".join(traceback.format_exception(error)))
 
 
-def warn_of_orphans(videos: list[VideoFile], video_root: Path, frame_root: Path) -> None:
-    """Say which folders of frames have no video any more: they still take part in later steps."""
-    if not video_root.is_dir() or not frame_root.is_dir():
+def _disk_full(error: OSError, root: Path | None = None) -> DiskFull:
+    where = error.filename or root or "the output"  # what fails while it is written has no name
+    return DiskFull(f"{where}: {error.strerror.lower()}; make room and "
+                    "run the same command again (what is finished is kept)")
+
+
+def one_line(text: str) -> str:
+    """Text without the line breaks and control characters that a file's name may have."""
+    return _CONTROL.sub(lambda match: " " if match[0] in "\n\r\t" else f"\\u{ord(match[0]):04x}",
+                        text)
+
+
+def keep_failures(root: Path, summary: Summary) -> None:
+    """Write which items failed, and why, to `failed.json` in a step's root; none, no file."""
+    path = Path(root) / FAILED_NAME
+    if not summary.failed:
+        path.unlink(missing_ok=True)
         return
-    gone = sorted({path.parent.relative_to(frame_root).as_posix()
-                   for path in frame_root.rglob(RECORD_NAME)} - {video.id for video in videos})
-    gone = [video_id for video_id in gone if not video_id.startswith(".")]
-    if gone:
-        log.info("%s: %d folders without a video in %s still take part; delete them if they "
-                 "should not: %s", frame_root, len(gone), video_root,
-                 ", ".join(gone[:3]) + (", ..." if len(gone) > 3 else ""))
+    if not path.is_file() or _said_before(path) != summary.failed:
+        write_json(path, summary.failed)
+    names = [one_line(name) for name in list(summary.failed)[:NAMED]]
+    more = ", ..." if len(summary.failed) > NAMED else ""
+    log.info("failed, with the reasons in %s: %s%s", path, ", ".join(names), more)
+
+
+def _said_before(path: Path) -> dict:
+    try:
+        return read_json(path)
+    except InputError:
+        return {}
 
 
 def per_thread(make: Callable[[], Made]) -> Callable[[], Made]:
@@ -152,22 +202,29 @@ def run_step(main: Callable[..., Summary], parser: argparse.ArgumentParser) -> N
     """
     options = vars(parser.parse_args())
     verbose, quiet = options.pop("verbose"), options.pop("quiet")
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     log.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
     try:
         status = main(**options).exit_status
-    except KeyboardInterrupt:
-        log.error("interrupted; run the same command again to go on")
-        _leave_at_once(EXIT_INTERRUPTED)
+    except DiskFull as error:
+        log.error("%s", error)
+        status = EXIT_SOME_FAILED
     except _EXPECTED as error:
-        log.error("%s: %s", parser.prog, " ".join(str(error).split()))
+        full = isinstance(error, OSError) and error.errno in _FULL
+        log.error("%s: %s", parser.prog, _disk_full(error) if full else error)
         log.debug("%s", traceback.format_exc())
-        status = EXIT_USAGE
+        status = EXIT_SOME_FAILED if full else EXIT_USAGE
+    except KeyboardInterrupt:  # main() in another program's process, without stop_quietly()
+        log.error("interrupted; run the same command again to go on")
+        status = EXIT_INTERRUPTED
     sys.exit(status)
 
 
-def _leave_at_once(status: int) -> None:
-    """Exit without waiting for worker threads: what they have in hand is made again later."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.shutdown()
-    os._exit(status)
+class _OneLine(logging.Formatter):
+    """Messages in one line each, whatever the names in them; tracebacks stay as they are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno <= logging.DEBUG else one_line(text)

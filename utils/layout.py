@@ -3,31 +3,34 @@
 Every step keeps one folder per video, `<root>/<video id>/`, where the id is the video's path
 under its root without extension. `video.json` in it is written last: a folder whose record
 matches its input and settings is complete; any other is made again.
+
+What is read back may have been damaged or tampered with: it is checked before it is used, a name
+in it never leads out of its root folder, and nothing is unpickled.
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import os
 import re
-import shutil
-import uuid
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 
 from models.fetch import sha256_of
+from utils.locks import is_temporary, temporary_beside
 from utils.video import VIDEO_EXTENSIONS
 
 RECORD_NAME = "video.json"
 RECTANGLES_NAME = "rectangles.json"
+FAILED_NAME = "failed.json"
 _FRAME_NAME = re.compile(r"frame_(\d{6,})\.png")
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")  # what fresh_folder() writes into
+_LARGEST = 2**31  # of a size in pixels or a frame number that makes sense
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # fast; the frames are working files
 
 
@@ -69,7 +72,8 @@ def find_videos(path: Path) -> list[VideoFile]:
 def _walk(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         folders.sort()
-        for name in files:
+        # os.walk does not enter links to folders: one called .mp4 is named as unusable later
+        for name in files + [name for name in folders if Path(parent, name).is_symlink()]:
             file = Path(parent, name)
             if file.suffix.lower() in VIDEO_EXTENSIONS and not name.startswith("."):
                 yield file
@@ -78,6 +82,34 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _video_file(path: Path, root: Path) -> VideoFile:
     name = path.relative_to(root)
     return VideoFile(name.with_suffix("").as_posix(), name.as_posix(), path)
+
+
+def check_name(video: VideoFile) -> None:
+    """Raises InputError for a video whose folder would be taken for a file of ours."""
+    for part in PurePosixPath(video.id).parts:
+        if (part in (RECORD_NAME, RECTANGLES_NAME, FAILED_NAME) or _FRAME_NAME.fullmatch(part)
+                or is_temporary(part)):
+            raise InputError(f"{video.path}: {part!r} is a name that the steps use; rename it")
+
+
+def inside(root: Path, name: str) -> Path:
+    """Path of a name under a root folder. Raises InputError for a name that would leave it."""
+    if not _is_inner(name):
+        raise InputError(f"{root}: {name!r} is not a name under this folder; remove the file that "
+                         "says so and run its step again")
+    return Path(root) / name
+
+
+def _is_inner(name: object) -> bool:
+    """Whether a name is a relative path without `..` that a file can have."""
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    parts = PurePosixPath(name).parts
+    return bool(parts) and ".." not in parts and not PurePosixPath(name).is_absolute()
 
 
 def frame_name(index: int) -> str:
@@ -121,24 +153,37 @@ class VideoRecord:
     def read(cls, folder: Path) -> "VideoRecord | None":
         """Record of a folder; None when there is none, or none that can be used."""
         try:
-            data = json.loads((Path(folder) / RECORD_NAME).read_text(encoding="utf-8",
-                                                                     errors="surrogateescape"))
-            record = cls(**{field.name: data[field.name] for field in fields(cls)})
-        except (OSError, ValueError, KeyError, TypeError):
+            return cls.checked(_load_json(Path(folder) / RECORD_NAME))
+        except (OSError, ValueError):
             return None
+
+    @classmethod
+    def checked(cls, data: object) -> "VideoRecord | None":
+        """Record out of data that was read; None when that is not what a step writes."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(data, dict) or not names <= set(data):
+            return None
+        record = cls(**{name: data[name] for name in names})
         return record if record._is_sound() else None
 
     def _is_sound(self) -> bool:
-        return (isinstance(self.file, str) and isinstance(self.frames, list)
-                and isinstance(self.settings, dict)
-                and all(isinstance(value, int) for value in [self.size, self.frame_count,
-                                                             self.width, self.height])
-                and isinstance(self.fps, (int, float))
-                and all(isinstance(index, int) and index >= 0 for index in self.frames))
+        return (_is_inner(self.file) and isinstance(self.sha256, str)
+                and isinstance(self.settings, dict) and _is_number(self.size, 0, 2**63)
+                and all(_is_number(value, 1, _LARGEST)
+                        for value in (self.frame_count, self.width, self.height))
+                and (isinstance(self.fps, float) or _is_number(self.fps, 1, _LARGEST))
+                and 0 < self.fps < _LARGEST
+                and isinstance(self.frames, list) and len(self.frames) > 0
+                and all(_is_number(index, 0, _LARGEST) for index in self.frames)
+                and self.frames == sorted(set(self.frames)))
 
     def write(self, folder: Path) -> None:
         """Mark a folder complete."""
         write_json(Path(folder) / RECORD_NAME, asdict(self))
+
+
+def _is_number(value: object, low: int, end: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value < end
 
 
 def is_complete(folder: Path, video: VideoFile, settings: dict) -> bool:
@@ -164,7 +209,7 @@ def video_folders(root: Path, made_by: str) -> dict[str, VideoRecord]:
     """
     root = Path(root)
     folders = {path.parent.relative_to(root).as_posix(): path.parent
-               for path in root.rglob(RECORD_NAME) if not _TEMPORARY.fullmatch(path.parent.name)}
+               for path in root.rglob(RECORD_NAME) if not is_temporary(path.parent.name)}
     records = {video_id: VideoRecord.read(folders[video_id]) for video_id in sorted(folders)}
     found = {video_id: record for video_id, record in records.items() if record is not None}
     if not found:
@@ -181,24 +226,21 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.parent / f".{uuid.uuid4().hex}.tmp"
-    temporary.mkdir()
-    try:
+    with temporary_beside(folder) as temporary:
+        temporary.mkdir()
         yield temporary
         folder.mkdir(exist_ok=True)
         clear_folder(folder)
         # the record moves last: without it the folder does not count as complete
         for file in sorted(temporary.iterdir(), key=lambda f: f.name == RECORD_NAME):
             os.replace(file, folder / file.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def clear_folder(folder: Path) -> None:
-    """Remove the files of one video's folder, its record first."""
+    """Remove what a step wrote into one video's folder, its record first; other files stay."""
     (folder / RECORD_NAME).unlink(missing_ok=True)
     for file in folder.iterdir():
-        if file.is_file():
+        if file.name == RECTANGLES_NAME or _FRAME_NAME.fullmatch(file.name):
             file.unlink()
 
 
@@ -206,12 +248,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
+    with temporary_beside(path) as temporary:
         temporary.write_bytes(data)
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: object) -> None:
@@ -223,7 +262,7 @@ def write_json(path: Path, data: object) -> None:
 def read_json(path: Path) -> dict:
     """Content of a JSON file of ours. Raises InputError when it is missing or damaged."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
+        data = _load_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable ({error}); remove it and run its step "
                          "again") from error
@@ -232,9 +271,36 @@ def read_json(path: Path) -> dict:
     return data
 
 
+def _load_json(path: Path) -> object:
+    """What a JSON file says. Raises ValueError for what write_json() would not have written."""
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} in it")
+
+    text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    try:
+        data = json.loads(text, parse_constant=refuse)
+        json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return data
+
+
 def fake_result_path(root: Path, video_id: str) -> Path:
     """File with what steps 4 and 5 found for one fake."""
-    return Path(root) / "fakes" / f"{video_id}.json"
+    return result_path(Path(root) / "fakes", video_id, ".json")
+
+
+def result_path(folder: Path, video_id: str, extension: str) -> Path:
+    """File about one video. Raises InputError when its id would lead out of the folder.
+
+    The name of a video may leave no room for a longer extension (255 bytes on most file systems):
+    then it is cut and a checksum follows.
+    """
+    path = inside(folder, video_id)
+    name = os.fsencode(path.name)
+    if len(name) + len(extension) > 255:
+        name = name[:200] + b"~" + hashlib.sha256(name).hexdigest()[:32].encode()
+    return path.with_name(os.fsdecode(name) + extension)
 
 
 def write_arrays(path: Path, settings: dict, arrays: dict[str, np.ndarray]) -> None:
@@ -248,11 +314,15 @@ def write_arrays(path: Path, settings: dict, arrays: dict[str, np.ndarray]) -> N
 def read_arrays(path: Path) -> tuple[dict, dict[str, np.ndarray]] | None:
     """Settings and arrays of an .npz file; None when it is missing or damaged."""
     try:
+        with zipfile.ZipFile(path) as archive:  # stored as they are: no file unpacks to more
+            if sum(info.file_size for info in archive.infolist()) > Path(path).stat().st_size:
+                return None
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        return json.loads(arrays.pop("settings").tobytes()), arrays
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        settings = json.loads(arrays.pop("settings").tobytes())
+    except Exception:  # damage surfaces in zipfile, NumPy and json in many ways
         return None
+    return (settings, arrays) if isinstance(settings, dict) else None
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from utils.matching import MAX_STEP, Alignment, PairScores, sample_offsets
+from utils.matching import MAX_STEP, RATES, Alignment, PairScores, sample_offsets
 
 LEEWAY = 4  # frames that a path may leave its straight line by, beside what the end asks for
 MOVE_PRICE = 1.6  # of a dropped or doubled frame, mean energies of a pair
 SHARE = 0.6  # of the source's motion that a fake is expected to show: crops and noise hide some
-RATE_PRICE = 4.0  # of a rate that is not one of the usual ones given
+RATE_PRICE, FINE_RATE_PRICE = 1.6, 4.0  # of a rate of RATES, and of any other, but for those given
 CUT_PRICE = 5.0  # of a change of place, mean energies of a pair
 MOVES = (1, -1, 2, -2)  # frames that a place may drift by at once when stretches are told apart
 CUT = 127  # marks a change of place among them
@@ -30,18 +30,22 @@ def follow(scores: PairScores, near: Alignment, rates: Sequence[float]) -> Align
     """
     unit = float(scores.fake_energy.mean()) + 1e-6
     best, least = near, -float(path_gain(scores, near.at).sum())
-    least += RATE_PRICE * unit * (near.rate not in rates)
+    least += _rate_price(near.rate, rates) * unit
     for rate in dict.fromkeys([near.rate, *rates]):
         line = sample_offsets(len(near.at), rate, 0.5 if rate % 1 else 0.0)
         for start in dict.fromkeys([near.start, near.end - int(line[-1])]):
             cost, path = _least_path(scores, start + line, abs(near.end - start - int(line[-1])),
                                      MOVE_PRICE * unit)
-            cost += RATE_PRICE * unit * (rate not in rates)
+            cost += _rate_price(rate, rates) * unit
             if cost < least - 1e-6 * unit:
                 mean_rate = float(path[-1] - path[0]) / max(1, len(path) - 1)
                 straight = not np.diff(path - path[0] - line).any()
                 best, least = Alignment(near.score, path, rate if straight else mean_rate), cost
     return best
+
+
+def _rate_price(rate: float, free: Sequence[float]) -> float:
+    return 0.0 if rate in free else RATE_PRICE if rate in RATES else FINE_RATE_PRICE
 
 
 def _least_path(scores: PairScores, line: np.ndarray, reach: int,

@@ -1,81 +1,166 @@
-"""report.html: the results of a run in one file that needs nothing else."""
+"""report.html, and a page for every fake: what was found and why, in files that need nothing else.
+
+`<trace root>/report.html` lists all fakes; `<trace root>/reports/<video id>.html` shows one, with
+its pictures; `<trace root>/reports/<video id>.jpg` is its thumbnail for the list. A page says in
+its head what it was made from, and is made again only when that changed.
+"""
 
 import base64
+import hashlib
+import json
+import os
+import re
 from pathlib import Path
+from urllib.parse import quote
 
 import cv2
-import numpy as np
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from utils.layout import InputError, frame_name, read_image, write_bytes
-from utils.video import VideoError, VideoReader
+from utils.batch import Summary, run_batch
+from utils.evidence_pictures import address
+from utils.layout import write_bytes
+from utils.report_page import MATCH_PICTURES, page_data
+from utils.report_words import VERDICTS, percent, speed, time_code
+from utils.side_by_side import Roots, fake_id, source_facts
+from utils.trace_video import video_path, write_video
 
-THUMBNAIL_PX = 240
-JPEG_QUALITY = 80
-PLOT = (600, 90)  # width and height of a score curve, SVG units
+TEMPLATES = Path(__file__).parent / "templates"
+PAGE_VERSION = 1  # of the code that makes the pictures; templates are compared by their content
+HEAD_BYTES = 400  # of a page, in which its digest stands
+DIGEST = re.compile(rb'name="fpvt-made-with" content="([0-9a-f]{64})"')
 
 
-def write_report(path: Path, results: list[dict], frame_root: Path, video_root: Path,
-                 failed: dict[str, str]) -> None:
-    """Write the report of a run.
+def write_reports(results: list[dict], roots: Roots, failed: dict[str, str], *,
+                  report: bool = True, save_video: bool = False, workers: int = 0,
+                  overwrite: bool = False) -> Summary:
+    """Write report.html, the pages of all fakes and, on request, their videos.
 
-    results: what step 5 wrote per fake; frame_root: frames of the fakes; video_root: sources;
-    failed: items that could not be worked on, with the reason.
+    results: what step 5 wrote per fake; failed: items that could not be worked on, with the
+    reason. What is up to date is kept; a page that fails costs only itself and is counted.
     """
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    cards = [card(found, frame_root, video_root) for found in results]
-    verdicts = [found["traces"][0]["verdict"] for found in results]
-    counts = {name: verdicts.count(name) for name in ("traced", "ambiguous", "no_source")}
-    html = environment.get_template("report_template.html").render(
-        cards=cards, counts=counts, failed=failed, plot=PLOT)
-    write_bytes(path, html.encode("utf-8", "replace"))
+    template = Templates()
+
+    def work(result: dict) -> bool:
+        made = save_video and write_video(result, roots, overwrite)
+        return bool(report and write_page(result, roots, template, overwrite) or made)
+
+    made = Summary()
+    if report or save_video:
+        made = run_batch(results, work, name=lambda result: result["fake"],
+                         label="step 5, report", workers=workers)
+    if report:
+        write_overview(results, roots, {**failed, **made.failed}, template)
+    return made
 
 
-def card(found: dict, frame_root: Path, video_root: Path) -> dict:
-    """What the template shows of one fake."""
-    trace = found["traces"][0]
-    fake_id = str(Path(trace["fake"]).with_suffix("").as_posix())
-    curve = found["stretches"][0]["score_curve"]
-    return {**trace, "alternatives": found["stretches"][0]["alternatives"], "curve": polyline(curve),
-            "curve_length": len(curve), "sha256": found["made_with"]["record"]["sha256"],
-            "settings": found["made_with"]["settings"],
-            "fake_picture": fake_picture(frame_root / fake_id, trace),
-            "source_picture": source_picture(video_root, trace)}
+class Templates:
+    """The HTML templates; they write what is user-controlled as text, never as markup."""
+
+    def __init__(self):
+        self._environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True,
+                                        undefined=StrictUndefined, trim_blocks=True)
+        self._environment.filters |= {"time_code": time_code, "percent": percent, "speed": speed,
+                                      "sentence": sentence}
+        self._texts = {path.name: path.read_text("utf-8") for path in TEMPLATES.iterdir()}
+        self.identity = hashlib.sha256(json.dumps(self._texts, sort_keys=True).encode()).hexdigest()
+
+    def render(self, name: str, digest: str, **data: object) -> bytes:
+        """A page, complete with style and script; `name` is `overview` or `page`."""
+        style, script = self._texts["report.css"], self._texts[f"{name}.js"]
+        html = self._environment.get_template(f"{name}.html").render(
+            digest=digest, style=Markup(style), script=Markup(script), style_hash=hash_of(style),
+            script_hash=hash_of(script), words=VERDICTS, **data)
+        return html.encode("utf-8", "replace")  # names that are no UTF-8 come as surrogates
 
 
-def fake_picture(folder: Path, trace: dict) -> str | None:
-    """First traced frame of the fake as a data address; None when it is not there."""
+def hash_of(text: str) -> str:
+    """SHA-256 as a content security policy names it: the one script and style that may work."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def sentence(text: str) -> str:
+    """A reason as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
+def page_path(roots: Roots, video_id: str, extension: str = ".html") -> Path:
+    """Page of a fake (or its thumbnail)."""
+    return roots.traces / "reports" / f"{video_id}{extension}"
+
+
+def link(path: Path, page: Path) -> str | None:
+    """Address of a file as seen from a page; None when the file is not there."""
+    if not path.is_file():
+        return None
+    return quote(os.fsencode(Path(os.path.relpath(path, page.parent)).as_posix()))
+
+
+def write_page(result: dict, roots: Roots, template: Templates, overwrite: bool = False) -> bool:
+    """Write the page of one fake; False when it is up to date.
+
+    Raises InputError when the fake's frames are missing.
+    """
+    video_id = fake_id(result)
+    page, thumbnail = page_path(roots, video_id), page_path(roots, video_id, ".jpg")
+    video = video_path(roots, video_id)
+    digest = page_digest(result, roots, template, video.is_file())
+    if not overwrite and thumbnail.is_file() and digest_of(page) == digest:
+        return False
+    data, picture = page_data(result, roots)
+    sources = {row["source"] for row in result["traces"] if row["source"]}
+    facts = [source_facts(roots, c["source_id"]) for c in result["made_with"]["candidates"]
+             if c["source"] in sources]
+    html = template.render("page", digest, **data, video=link(video, page),
+                           overview=quote(os.path.relpath(roots.traces / "report.html",
+                                                          page.parent)),
+                           sources=[fact.record for fact in facts if fact],
+                           versions=f"page {PAGE_VERSION}, OpenCV {cv2.__version__}")
+    write_bytes(thumbnail, picture)
+    write_bytes(page, html)
+    return True
+
+
+def page_digest(result: dict, roots: Roots, template: Templates, video: bool) -> str:
+    """What a page depends on, as one checksum."""
+    names = sorted({row["source"] for row in result["traces"] if row["source"]}
+                   | {c["source"] for c in result["made_with"]["candidates"][:MATCH_PICTURES]})
+    there = {name: size_of(roots.videos / name) for name in names}
+    text = json.dumps([PAGE_VERSION, template.identity, video, there, result], sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a file; None when it is not there."""
+    return path.stat().st_size if path.is_file() else None
+
+
+def digest_of(page: Path) -> str | None:
+    """The checksum that a page carries; None when there is no page."""
     try:
-        return thumbnail(read_image(folder / frame_name(trace["fake_start_frame"])))
-    except InputError:
+        with open(page, "rb") as file:
+            found = DIGEST.search(file.read(HEAD_BYTES))
+    except OSError:
         return None
+    return found[1].decode() if found else None
 
 
-def source_picture(video_root: Path, trace: dict) -> str | None:
-    """The source frame that the fake's first frame came from, mirrored as in the fake."""
-    if trace["start_frame"] is None:
-        return None
-    try:
-        reader = VideoReader(video_root / trace["source"], wanted={trace["start_frame"]})
-        frame = next(iter(reader), None)
-    except VideoError:
-        return None
-    if frame is None:
-        return None
-    return thumbnail(frame.image[:, ::-1] if trace["flip"] else frame.image)
+def write_overview(results: list[dict], roots: Roots, failed: dict[str, str],
+                   template: Templates) -> None:
+    """Write report.html."""
+    path = roots.traces / "report.html"
+    rows = [row for result in results for row in overview_rows(result, roots, path)]
+    counts = {name: sum(row["verdict"] == name for row in rows) for name in VERDICTS}
+    write_bytes(path, template.render("overview", "0" * 64, rows=rows, counts=counts,
+                                      failed=failed, fakes=len(results)))
 
 
-def thumbnail(image: np.ndarray) -> str:
-    """Small JPEG of an image [H, W, 3] BGR as a data address."""
-    scale = THUMBNAIL_PX / max(image.shape[:2])
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", small, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
-
-
-def polyline(curve: list[float]) -> str:
-    """Points of an SVG polyline; a score of -0.2 is at the bottom, 1 at the top."""
-    width, height = PLOT
-    x = np.linspace(0, width, len(curve)) if len(curve) > 1 else np.zeros(len(curve))
-    y = height * (1 - (np.clip(curve, -0.2, 1) + 0.2) / 1.2)
-    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y))
+def overview_rows(result: dict, roots: Roots, path: Path) -> list[dict]:
+    """What the list shows of one fake: a row for each of its stretches."""
+    video_id = fake_id(result)
+    thumbnail = page_path(roots, video_id, ".jpg")
+    picture = address(thumbnail.read_bytes()) if thumbnail.is_file() else None
+    shared = {"link": link(page_path(roots, video_id), path), "part": len(result["traces"]) > 1,
+              "video": link(video_path(roots, video_id), path)}
+    return [{**row, **shared, "picture": None if number else picture}
+            for number, row in enumerate(result["traces"])]

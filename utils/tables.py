@@ -1,4 +1,5 @@
-"""The two result tables: scene_ranking.csv (step 4) and traces.csv (step 5)."""
+"""The two result tables: scene_ranking.csv (step 4) and traces.csv (step 5), and the JSON file that
+step 5 keeps of every fake."""
 
 import csv
 import io
@@ -6,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from utils.layout import InputError, write_bytes
+from utils.layout import InputError, fake_result_path, read_json, write_bytes
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,28 @@ class Trace:
     reason: str
 
 
+def read_result(trace_root: Path, fake_id: str) -> dict | None:
+    """What step 5 wrote of a fake; None when there is nothing, or nothing that can be used."""
+    try:
+        found = read_json(fake_result_path(trace_root, fake_id))
+    except InputError:
+        return None
+    rows, stretches = found.get("traces"), found.get("stretches")
+    sound = (isinstance(found.get("fake"), str) and isinstance(found.get("made_with"), dict)
+             and isinstance(rows, list) and isinstance(stretches, list)
+             and 0 < len(rows) == len(stretches) and all(isinstance(s, dict) for s in stretches)
+             and all(_is_trace(row) for row in rows))
+    return found if sound else None
+
+
+def _is_trace(row: object) -> bool:
+    """Whether a dictionary has the columns of Trace, with values of their kinds."""
+    return (isinstance(row, dict) and set(row) == {field.name for field in fields(Trace)}
+            and all(isinstance(row[field.name], field.type)
+                    or isinstance(row[field.name], int) and isinstance(0.0, field.type)
+                    for field in fields(Trace)))
+
+
 def write_table(path: Path, kind: type, rows: Iterable) -> None:
     """Write rows of one record class as CSV, atomically; None becomes an empty cell."""
     text = io.StringIO(newline="")
@@ -66,5 +89,5 @@ def read_table(path: Path) -> list[dict[str, str]]:
     try:
         with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
             return list(csv.DictReader(file))
-    except (OSError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: not a readable table ({error})") from error

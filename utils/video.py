@@ -3,8 +3,13 @@
 Every frame has one number: its 0-based index in the order in which the decoder gives the
 frames. Files are decoded from their start, never sought, so the number is exact for
 B-frames, long GOPs, odd start times and variable frame rates alike.
+
+Files come from strangers: only regular files are opened, only as the containers below (a playlist
+called .mp4 could name other files and addresses), and decoding has limits of size and time.
 """
 
+import stat
+import time
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +20,11 @@ import cv2
 import numpy as np
 
 VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
+# FFmpeg's demuxers for these, and for what often bears their extensions
+FORMATS = "mov,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,h264,hevc,m4v,ogg"
 MAX_PIXELS = 8192 * 8192  # a header that announces more is taken for damage
+WAIT_S = 60  # for the storage to answer
+TIME_LIMIT_S = 3600  # that decoding one file may take, the use of its frames not counted
 
 
 class VideoError(Exception):
@@ -54,7 +63,7 @@ def probe(path: Path) -> VideoInfo:
         stream = _video_stream(container, path)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         promised = max(stream.frames, int((container.duration or 0) / av.time_base * rate))
-        packets = _count_packets(container, stream)
+        packets = _count_packets(container, stream, path)
     height, width = first.image.shape[:2]
     return VideoInfo(float(rate), width, height, packets, promised)
 
@@ -74,7 +83,8 @@ class VideoReader:
     wanted: only these frame indices are converted and given.
     max_side: frames whose longer side is larger are scaled down to it (area averaging).
     threads: decoder threads, 0 for as many as the machine has.
-    Damaged packets are skipped. Iterating raises VideoError when the file cannot be opened.
+    Damaged packets are skipped. Iterating raises VideoError when the file cannot be opened, its
+    frames are too large, or decoding takes longer than TIME_LIMIT_S.
     """
 
     def __init__(self, path: Path, wanted: Container[int] | None = None, max_side: int | None = None,
@@ -89,7 +99,9 @@ class VideoReader:
             stream = _video_stream(container, self.path)
             stream.thread_type = "SLICE"  # frame threads would lose frames beside damage
             stream.codec_context.thread_count = self.threads
-            for index, raw in enumerate(_decode(container, stream)):
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            packets = _in_time(_decode(container, stream), self.path)
+            for index, raw in enumerate(frame for frames in packets for frame in frames):
                 self.decoded = index + 1
                 time_s = raw.time or 0.0
                 start_time = time_s if start_time is None else start_time
@@ -99,18 +111,29 @@ class VideoReader:
     def _convert(self, raw: av.VideoFrame) -> np.ndarray:
         if raw.width * raw.height > MAX_PIXELS:
             raise VideoError(f"{self.path}: frames of {raw.width}x{raw.height} are too large")
-        return _to_bgr(raw, self.max_side)
+        try:
+            return _to_bgr(raw, self.max_side)
+        except (av.error.FFmpegError, ValueError, MemoryError) as error:
+            raise VideoError(f"{self.path}: its frames cannot be converted "
+                             f"({_reason(error)})") from error
 
 
 def _open(path: Path) -> av.container.InputContainer:
     path = Path(path)
-    if not path.is_file():
-        raise VideoError(f"{path}: no such file")
-    if path.stat().st_size == 0:
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        reason = ("no such file" if isinstance(error, FileNotFoundError)
+                  else f"cannot be read ({_reason(error)})")
+        raise VideoError(f"{path}: {reason}") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe would keep its reader waiting
+        raise VideoError(f"{path}: not a regular file")
+    if status.st_size == 0:
         raise VideoError(f"{path}: the file is empty")
     try:
         # a "file:" address keeps names with colons or leading dashes from being read as options
-        return av.open(f"file:{path}", metadata_errors="replace")
+        return av.open(f"file:{path}", metadata_errors="replace", timeout=WAIT_S,
+                       options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise VideoError(f"{path}: not a readable video ({_reason(error)})") from error
 
@@ -129,8 +152,8 @@ def _is_cover_picture(stream: av.VideoStream) -> bool:
 
 
 def _decode(container: av.container.InputContainer,
-            stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """Frames of a stream; a packet that the decoder refuses costs its own frames only."""
+            stream: av.VideoStream) -> Iterator[list[av.VideoFrame]]:
+    """Frames of a stream by packet; a packet that the decoder refuses costs its own ones only."""
     for packet in _packets(container, stream):
         try:
             frames = stream.decode(packet)
@@ -138,7 +161,23 @@ def _decode(container: av.container.InputContainer,
             continue
         except av.error.FFmpegError:
             return
-        yield from frames
+        yield frames
+
+
+def _in_time(parts: Iterator, path: Path) -> Iterator:
+    """The same, until making them has taken TIME_LIMIT_S. Raises VideoError then."""
+    left = TIME_LIMIT_S
+    while True:
+        begun = time.monotonic()
+        try:
+            part = next(parts)
+        except StopIteration:
+            return
+        left -= time.monotonic() - begun
+        if left < 0:
+            raise VideoError(f"{path}: decoding it takes more than {TIME_LIMIT_S} s; cut it into "
+                             "shorter files")
+        yield part
 
 
 def _packets(container: av.container.InputContainer,
@@ -151,9 +190,11 @@ def _packets(container: av.container.InputContainer,
         yield None
 
 
-def _count_packets(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+def _count_packets(container: av.container.InputContainer, stream: av.VideoStream,
+                   path: Path) -> int:
     """Packets that carry data, up to the first damage of the container."""
-    return sum(packet is not None and packet.size > 0 for packet in _packets(container, stream))
+    return sum(packet is not None and packet.size > 0
+               for packet in _in_time(_packets(container, stream), path))
 
 
 def _to_bgr(raw: av.VideoFrame, max_side: int | None) -> np.ndarray:

@@ -7,10 +7,12 @@ fits in a view; a hypothesis is a place with the evidence that utils.decision we
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from models.motion import MotionGrid, Square
+from models.pose import PoseClip, pose_score
 from utils.decision import Hypothesis
 from utils.geometry import square_mapping
 from utils.layout import VideoRecord
@@ -19,6 +21,7 @@ from utils.matching import (RATES, Alignment, PairScores, believed, cell_scores,
 from utils.paths import follow, gains, path_gain
 from utils.source_motion import IndexedSource
 
+Located = TypeVar("Located", "Place", "Found")  # has a view and an alignment
 PLACES = 5  # places kept per candidate
 REFINED = 8  # places looked at more closely per fake
 LEAST_ENERGY = 0.3  # of the liveliest view's: views that show less of the person gain less
@@ -31,10 +34,16 @@ class View:
     candidate: dict
     source: IndexedSource
     grid: MotionGrid  # the fake's motion, mirrored, mapped or reversed as this view has it
+    pose: PoseClip  # and its poses likewise
     flip: int
     registered: bool  # mapped by local features; else person square onto person square
     backwards: bool
     natural: float  # source frames per fake frame if nothing was re-timed
+
+    @property
+    def sign(self) -> int:
+        """Of the rate: -1 if the fake runs backwards."""
+        return -1 if self.backwards else 1
 
     def scores(self) -> PairScores:
         return pair_scores(self.grid, self.source.motion)
@@ -43,33 +52,36 @@ class View:
         """The view of a stretch of the fake, first to last frame, inclusive."""
         if self.backwards:
             first, last = len(self.grid) - last, len(self.grid) - first
-        return replace(self, grid=self.grid.part(first, last))
+        return replace(self, grid=self.grid.part(first, last), pose=self.pose.part(first, last))
 
     def judge(self, alignment: Alignment) -> Hypothesis:
         """The hypothesis that the fake comes from this very alignment."""
         c, ends = self.candidate, (alignment.start, alignment.end)
         start, end = ends[::-1] if self.backwards else ends
-        return Hypothesis(c["source"], start, end, alignment.rate * (-1) ** self.backwards,
+        return Hypothesis(c["source"], start, end, self.sign * alignment.rate,
                           self.flip, place_score(self.grid, self.source.motion, alignment),
+                          pose_score(self.pose, self.source.pose[alignment.at]),
                           c["scene_score"], c["inliers"], c["background_inliers"],
                           self.registered)
 
 
-def views_of(fake: MotionGrid, square: Square, record: VideoRecord, candidate: dict,
-             source: IndexedSource) -> list[View]:
+def views_of(fake: MotionGrid, poses: PoseClip, square: Square, record: VideoRecord,
+             candidate: dict, source: IndexedSource) -> list[View]:
     """All ways to compare a fake with one source: person square to person square, and, where local
     features gave a mapping, through that (then it is known whether the fake is mirrored); forwards
     and backwards."""
-    turned = {0: fake, 1: fake.mirrored()}
-    grids = [(flip, False, grid.pooled()) for flip, grid in turned.items()
+    turned = {0: (fake, poses), 1: (fake.mirrored(), poses.mirrored())}
+    views = [View(candidate, source, grid.pooled(), pose.mapped(), flip, False, False,
+                  source.fps / record.fps) for flip, (grid, pose) in turned.items()
              if not candidate["verified"] or flip == candidate["flip"]]
     if candidate["verified"]:
         mapping = square_mapping(np.array(candidate["mapping"]), square, source.square,
                                  record.width if candidate["flip"] else None)
-        grids.append((candidate["flip"], True, turned[candidate["flip"]].warped(mapping).pooled()))
-    return [View(candidate, source, grid.reversed() if backwards else grid, flip, registered,
-                 backwards, source.fps / record.fps)
-            for flip, registered, grid in grids for backwards in (False, True)]
+        grid, pose = turned[candidate["flip"]]
+        views.append(replace(views[0], grid=grid.warped(mapping).pooled(),
+                             pose=pose.mapped(mapping), registered=True))
+    return [way for view in views for way in (view, replace(
+        view, grid=view.grid.reversed(), pose=view.pose.reversed(), backwards=True))]
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ class Place:
     """A rough place of a candidate."""
 
     view: View
-    rough: Alignment
+    alignment: Alignment
 
 
 def find_places(views: list[View]) -> list[Place]:
@@ -87,20 +99,21 @@ def find_places(views: list[View]) -> list[Place]:
         found = [Place(view, alignment) for view in views if view.candidate["source"] == name
                  for alignment in rough_places(view.scores(), view.natural, PLACES,
                                                (1.0,) if view.backwards else RATES)]
-        found.sort(key=lambda p: -believed(p.rough.score, p.rough.rate * (-1) ** p.view.backwards,
+        found.sort(key=lambda p: -believed(p.alignment.score, p.view.sign * p.alignment.rate,
                                            p.view.natural))
         places += distinct(found)[:PLACES]
     return places
 
 
-def distinct(places: list[Place]) -> list[Place]:
-    """Of places that were found along several ways keep the first."""
-    kept: list[Place] = []
-    for place in places:
-        if not any(place.view.flip == other.view.flip
-                   and place.view.backwards == other.view.backwards
-                   and same_place(place.rough, other.rough) for other in kept):
-            kept.append(place)
+def distinct(found: list[Located]) -> list[Located]:
+    """Of what is about one place of one source, laid over it the same way, keep the first."""
+    kept: list[Located] = []
+    for one in found:
+        if not any(one.view.candidate["source"] == other.view.candidate["source"]
+                   and (one.view.flip, one.view.backwards) == (other.view.flip,
+                                                               other.view.backwards)
+                   and same_place(one.alignment, other.alignment) for other in kept):
+            kept.append(one)
     return kept
 
 
@@ -119,21 +132,21 @@ def look_closer(places: list[Place]) -> list[Found]:
 
     Returns the hypotheses, best motion first.
     """
-    judged = sorted(((place.view.judge(place.rough), place) for place in places),
+    judged = sorted(((place.view.judge(place.alignment), place) for place in places),
                     key=lambda j: -j[0].motion_score)
     found, seen = [], set()
     for rank, (hypothesis, place) in enumerate(judged):
         first = hypothesis.source not in seen
         seen.add(hypothesis.source)
         found.append(refined(place) if rank < REFINED or first and place.view.candidate["verified"]
-                     else Found(hypothesis, place.view, place.rough, np.empty(0, np.float32)))
-    return sorted(found, key=lambda f: -f.hypothesis.motion_score)
+                     else Found(hypothesis, place.view, place.alignment, np.empty(0, np.float32)))
+    return distinct(sorted(found, key=lambda f: -f.hypothesis.motion_score))
 
 
 def refined(place: Place) -> Found:
     """The exact start, rate and path near a rough place."""
     view, scores = place.view, place.view.scores()
-    even = refine(scores, place.rough, view.natural)
+    even = refine(scores, place.alignment, view.natural)
     alignment = follow(scores, even, (1.0, view.natural))
     return Found(view.judge(alignment), view, alignment, slide(scores, even.rate, even.phase))
 

@@ -26,7 +26,7 @@ from utils.tables import read_table
 
 START_TOLERANCE, END_TOLERANCE = 1, 2  # frames
 FOLDS = 5
-PENALTY = 0.02  # of squared standardised coefficients, per query
+PENALTY = 0.005  # of squared standardised coefficients, per query
 SKIPPED_TIERS = ("stitched",)  # have more than one place
 
 

@@ -1,0 +1,185 @@
+"""One mapping between the pictures of a fake and of its source, over frames matched in time.
+
+Step 4 maps one frame to one frame that need not be the same moment. Here the moments are known,
+and how the picture was cut, scaled and turned is the same in all of them: local features of
+several moments are pooled into one affine map (which a fake of another aspect ratio needs), and
+the best of several guesses is polished by maximising the enhanced correlation coefficient
+(Evangelidis and Psarakis 2008).
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from utils.registration import MIN_INLIERS, find_keypoints, register
+
+SEARCH_SIDE = 256  # pixels of the longer side at which mappings are compared and polished
+FEATURE_MOMENTS = 4  # moments whose local features are pooled
+POLISH_MOMENTS = 3
+BLOCK = 16  # pixels of SEARCH_SIDE pictures in which the agreement is taken together
+POOLED_PX = 3.0  # RANSAC tolerance of the pooled fit
+AFFINE_INLIERS = 20  # pooled matches from which on an affine map is trusted
+MIN_COVER = 0.05  # share of the fake's picture that a mapping must cover
+MAX_STRETCH = 1.35  # largest ratio of the axes' scales of a plausible mapping
+AGREES = 0.4  # agreement from which on the pictures count as lying on each other
+
+
+@dataclass(frozen=True)
+class ClipMapping:
+    """Where the source's picture lies in the fake's."""
+
+    matrix: np.ndarray  # [2, 3] pixels of the fake (of its mirror image if flip) to the source's
+    flip: bool
+    agreement: float  # mean correlation of the two pictures' gradients, -1 to 1
+
+    @property
+    def fits(self) -> bool:
+        """Whether the pictures lie on each other well enough to be compared pixel by pixel."""
+        return self.agreement >= AGREES
+
+    def warp(self, source: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The source's picture as the fake shows it.
+
+        size: width and height of the fake. Returns the picture and [H, W] bool, where the source
+        covers it; elsewhere the picture is black.
+        """
+        return warp(source, self.matrix, size, self.flip)
+
+
+def warp(source: np.ndarray, matrix: np.ndarray, size: tuple[int, int],
+         flip: bool) -> tuple[np.ndarray, np.ndarray]:
+    """ClipMapping.warp for a bare matrix."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))  # source pixels per fake pixel
+    if scale > 1.2:  # warpAffine does not average
+        source = cv2.GaussianBlur(source, (0, 0), 0.4 * scale)
+    options = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    picture = cv2.warpAffine(source, matrix, size, flags=options)
+    inside = cv2.warpAffine(np.full(source.shape[:2], 255, np.uint8), matrix, size, flags=options)
+    covered = cv2.erode(inside, np.ones((3, 3), np.uint8)) > 250
+    return (picture[:, ::-1], covered[:, ::-1]) if flip else (picture, covered)
+
+
+def rescaled(matrix: np.ndarray, fake_scale: float, source_scale: float) -> np.ndarray:
+    """A mapping [2, 3] between pictures as one between the same pictures, both scaled."""
+    def scaling(scale: float) -> np.ndarray:  # pixel centres: x + 0.5 is what scales
+        return np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
+    whole = np.vstack([matrix, [0, 0, 1]])
+    return (scaling(source_scale) @ whole @ np.linalg.inv(scaling(fake_scale)))[:2]
+
+
+def plain_mappings(fake: np.ndarray, source: np.ndarray) -> list[np.ndarray]:
+    """The fake's whole picture onto the source's [2, 3]: stretched, and centred as it is."""
+    ratio = np.array(source.shape[1::-1]) / fake.shape[1::-1]
+    middle, source_middle = ((np.array(image.shape[1::-1]) - 1) / 2 for image in (fake, source))
+    scales = (ratio, np.full(2, ratio.min()))
+    return [np.column_stack([np.diag(scale), source_middle - scale * middle]) for scale in scales]
+
+
+def find_mapping(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
+                 guesses: list[np.ndarray]) -> ClipMapping:
+    """How the source's picture lies in the fake's.
+
+    fakes, sources: [H, W, 3] uint8 BGR, the same moments of both; guesses: mappings [2, 3] to try
+    beside the one found by local features and the plain one.
+    """
+    if flip:
+        fakes = [np.ascontiguousarray(fake[:, ::-1]) for fake in fakes]
+    guesses = [*guesses, *plain_mappings(fakes[0], sources[0]), *pooled_features(fakes, sources)]
+    small_fakes, fake_scale = shrink(fakes)
+    small_sources, source_scale = shrink(sources)
+    tried = [rescaled(guess, fake_scale, source_scale) for guess in guesses if plausible(guess)]
+    scores = [agreement(small_fakes, small_sources, guess) for guess in tried]
+    best = tried[int(np.argmax(scores))]
+    polished = polish(small_fakes, small_sources, best)
+    if polished is not None and plausible(polished):
+        tried.append(polished)
+        scores.append(agreement(small_fakes, small_sources, polished))
+    best = int(np.argmax(scores))
+    return ClipMapping(rescaled(tried[best], 1 / fake_scale, 1 / source_scale), flip,
+                       float(scores[best]))
+
+
+def plausible(matrix: np.ndarray) -> bool:
+    """Whether a mapping neither mirrors nor squeezes the picture."""
+    large, small = np.linalg.svd(matrix[:, :2], compute_uv=False)
+    return bool(np.linalg.det(matrix[:, :2]) > 0 and large < MAX_STRETCH * small)
+
+
+def shrink(images: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
+    """Grey pictures [h, w] float32 of at most SEARCH_SIDE, and their scale."""
+    scale = min(1.0, SEARCH_SIDE / max(images[0].shape[:2]))
+    return [cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), None, fx=scale, fy=scale,
+                       interpolation=cv2.INTER_AREA).astype(np.float32) for image in images], scale
+
+
+def pooled_features(fakes: list[np.ndarray], sources: list[np.ndarray]) -> list[np.ndarray]:
+    """Mappings by local features: of each moment that has one, and of all moments together."""
+    found: list[np.ndarray] = []
+    here, there = [np.zeros((0, 2), np.float32)], [np.zeros((0, 2), np.float32)]
+    step = -(-len(fakes) // FEATURE_MOMENTS)
+    for moment, (fake, source) in enumerate(zip(fakes[::step], sources[::step])):
+        everywhere = [np.ones(image.shape[:2], bool) for image in (fake, source)]
+        mapping = register(find_keypoints(fake, everywhere[0]),
+                           find_keypoints(source, everywhere[1]), flip=False, fake_frame=moment,
+                           source_frame=moment, width=fake.shape[1])
+        if mapping is not None:
+            found.append(mapping.matrix)
+            here.append(mapping.fake_points)
+            there.append(mapping.source_points)
+    here, there = np.concatenate(here), np.concatenate(there)
+    fit = cv2.estimateAffine2D if len(here) >= AFFINE_INLIERS else cv2.estimateAffinePartial2D
+    if len(here) >= MIN_INLIERS:
+        cv2.setRNGSeed(0)
+        matrix, _ = fit(here, there, method=cv2.RANSAC, ransacReprojThreshold=POOLED_PX)
+        found += [matrix] if matrix is not None else []
+    return found
+
+
+def gradients(image: np.ndarray) -> np.ndarray:
+    """[H, W] float32 -> [H, W, 2]: slopes, the strong ones held back so that no edge rules."""
+    smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
+    slopes = np.stack([cv2.Sobel(smooth, cv2.CV_32F, 1, 0),
+                       cv2.Sobel(smooth, cv2.CV_32F, 0, 1)], axis=-1)
+    return slopes / np.sqrt(np.linalg.norm(slopes, axis=-1, keepdims=True) + 1)
+
+
+def agreement(fakes: list[np.ndarray], sources: list[np.ndarray], matrix: np.ndarray) -> float:
+    """Mean correlation of gradients where the source covers the fake; -1 where it hardly does.
+
+    It is taken block by block, so that a caption or a changed face costs its own blocks only.
+    """
+    scores = []
+    for fake, source in zip(fakes, sources):
+        picture, covered = warp(source, matrix, fake.shape[::-1], False)
+        if covered.mean() < MIN_COVER:
+            return -1.0
+        a, b = gradients(fake) * covered[..., None], gradients(picture) * covered[..., None]
+        both, of_fake, of_source = (block_sums((x * y).sum(-1))
+                                    for x, y in ((a, b), (a, a), (b, b)))
+        weight = np.sqrt(of_source)
+        scores.append(float((weight * both / np.sqrt(of_fake * of_source + 1)).sum()
+                            / max(weight.sum(), 1e-6)))
+    return float(np.mean(scores))
+
+
+def block_sums(values: np.ndarray) -> np.ndarray:
+    """[H, W] -> [H / BLOCK, W / BLOCK], a remainder at the lower and right edge left out."""
+    down, across = values.shape[0] // BLOCK, values.shape[1] // BLOCK
+    whole = values[:down * BLOCK, :across * BLOCK]
+    return whole.reshape(down, BLOCK, across, BLOCK).sum(axis=(1, 3))
+
+
+def polish(fakes: list[np.ndarray], sources: list[np.ndarray],
+           matrix: np.ndarray) -> np.ndarray | None:
+    """The mapping after ECC over a few moments, averaged; None where it does not converge."""
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 60, 1e-4)
+    found, step = [], -(-len(fakes) // POLISH_MOMENTS)
+    for fake, source in zip(fakes[::step], sources[::step]):
+        try:
+            _, better = cv2.findTransformECC(fake, source, matrix.astype(np.float32),
+                                             cv2.MOTION_AFFINE, criteria, None, 5)
+        except cv2.error:  # it raises where it does not converge
+            continue
+        found.append(better.astype(np.float64))
+    return np.median(found, axis=0) if found else None

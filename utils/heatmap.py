@@ -1,0 +1,152 @@
+"""Where a fake's pictures differ from its source's, beyond what copying does to a picture.
+
+Copying (compression, scaling, colour) also changes pictures, so it is fitted first, over all
+frames together: a gain and offset per colour channel by a robust fit that lets go of outliers
+(Geman and McClure 1987), and the blur that brings both to one sharpness. What remains is looked
+at in bands of a difference-of-Gaussians pyramid (Burt and Adelson 1983): fine enough to hold a
+face's structure, coarse enough that coding noise, which is finer, stays out. In each band the
+local energy of the difference is divided by what copying leaves in a place of that much texture,
+learnt from the quieter part of the picture itself; blocks and ringing sit on texture, as the
+masking term of structural similarity has it (Wang et al. 2004). The energy is averaged over
+neighbouring frames before the logarithm: noise evens out there, a changed face stays.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+HEAT_SIDE = 256  # pixels of the longer side at which pictures are compared; sigmas below are in it
+BAND_SIGMAS = (2.0, 4.0, 8.0)  # pixels; neighbours bound the bands
+AREA_SIGMA = 6.0  # pixels over which energy is gathered
+BLURS = (-1.5, -1.0, -0.6, 0.0, 0.5, 0.8, 1.2, 1.7, 2.4)  # sigma; negative: the fake is blurred
+BLUR_COST = 0.02  # levels per pixel of sigma: no blur without a reason
+PHOTOMETRIC_ROUNDS = 8
+SAMPLE_STEP = 7  # of all pixels every seventh is enough for a fit of two numbers
+QUIET_SHARE = 0.3  # of the picture, taken to be unchanged when the noise is learnt
+TEXTURE_FLOOR = 100.0  # squared levels; a place without any texture counts as this much
+NOISE_RANGE = (0.002, 0.02)  # share of the texture's energy that the best and worst copy leaves
+COLD, HOT = 3.0, 25.0  # times the expected energy where heat begins, and where it is full
+WINDOW = 3  # frames to either side over which energy is averaged
+
+
+@dataclass(frozen=True)
+class Look:
+    """How copying changed the pictures of one clip."""
+
+    gain: np.ndarray  # [3], of the source, per channel
+    offset: np.ndarray  # [3] levels
+    blur: float  # pixels of HEAT_SIDE pictures; positive: of the source, negative: of the fake
+    noise: np.ndarray  # [bands] energy of the difference, per energy of the texture
+
+
+def heat_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height at which frames of a size are compared; small ones stay as they are."""
+    scale = min(1.0, HEAT_SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def fit_look(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> Look:
+    """Fit what copying did.
+
+    fakes, sources: [T, H, W, 3] uint8 BGR on each other, of heat_size(); covered: [T, H, W] bool,
+    where the source reaches.
+    """
+    fakes, sources = fakes.astype(np.float32), sources.astype(np.float32)
+    gain, offset = np.array([fit_channel(fakes[..., c], sources[..., c], covered)
+                             for c in range(3)]).T
+    sources = sources * gain + offset
+    plain = Look(gain, offset, fit_blur(fakes, sources, covered), np.ones(len(BAND_SIGMAS) - 1))
+    ratio = excess(fakes, sources, covered, Look(np.ones(3), np.zeros(3), plain.blur, plain.noise))
+    if not covered.any():
+        return plain
+    quiet = [np.quantile(band[covered], QUIET_SHARE) for band in ratio.swapaxes(0, 1)]
+    return Look(gain, offset, plain.blur, np.clip(quiet, *NOISE_RANGE))
+
+
+def fit_channel(fake: np.ndarray, source: np.ndarray, covered: np.ndarray) -> tuple[float, float]:
+    """Gain and offset that take one channel of the source [T, H, W] to the fake's."""
+    y, x = (np.stack([smooth(image, 1.5) for image in stack])[covered][::SAMPLE_STEP]
+            for stack in (fake, source))
+    if x.size < 2:
+        return 1.0, 0.0
+    gain, offset = 1.0, float(np.median(y - x))
+    columns = np.stack([x, np.ones_like(x)], axis=1).astype(np.float64)
+    for _ in range(PHOTOMETRIC_ROUNDS):
+        rest = y - (gain * x + offset)
+        spread = 1.4826 * np.median(np.abs(rest)) + 1
+        weight = 1 / (1 + (rest / (2 * spread)) ** 2) ** 2  # Geman-McClure
+        normal = (columns * weight[:, None]).T @ columns + np.diag([1e-3, 1e-3])
+        gain, offset = np.linalg.solve(normal, (columns * weight[:, None]).T @ y)
+    return float(gain), float(offset)
+
+
+def fit_blur(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> float:
+    """The blur, one of BLURS, after which most pixels agree best."""
+    if not covered.any():
+        return 0.0
+
+    def rest(sigma: float) -> float:
+        a, b = blurred(fakes, sources, sigma)
+        return float(np.median(np.abs(a - b).mean(-1)[covered])) + BLUR_COST * abs(sigma)
+    return min(BLURS, key=rest)
+
+
+def blurred(fakes: np.ndarray, sources: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Both stacks [T, H, W, 3] at one sharpness."""
+    return (np.stack([smooth(image, -sigma) for image in fakes]),
+            np.stack([smooth(image, sigma) for image in sources]))
+
+
+def smooth(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur; none for a sigma of 0 or less."""
+    return cv2.GaussianBlur(image, (0, 0), sigma) if sigma > 0 else image
+
+
+def excess(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray, look: Look) -> np.ndarray:
+    """How often the difference exceeds what copying leaves: [T, bands, H, W] float32.
+
+    Arguments as of fit_look(). 0 where the source does not reach.
+    """
+    fakes = fakes.astype(np.float32)
+    sources = (sources * look.gain + look.offset).astype(np.float32)
+    sources = np.where(covered[..., None], sources, fakes)
+    fakes, sources = blurred(fakes, sources, look.blur)
+    return np.stack([_frame_excess(*frame, look.noise) for frame in zip(fakes, sources, covered)])
+
+
+def _frame_excess(fake: np.ndarray, source: np.ndarray, covered: np.ndarray,
+                  noise: np.ndarray) -> np.ndarray:
+    """excess() of one frame: [bands, H, W]."""
+    inside = np.maximum(smooth(covered.astype(np.float32), AREA_SIGMA), 1e-3)
+    rest = np.where(covered[..., None], fake - source, 0)
+    levels = [smooth(rest, sigma) for sigma in BAND_SIGMAS]
+    ratios = []
+    for sigma, fine, coarse, share in zip(BAND_SIGMAS, levels, levels[1:], noise):
+        energy = smooth(((fine - coarse) ** 2).mean(-1), AREA_SIGMA) / inside
+        expected = share * (smooth(texture(source, sigma), AREA_SIGMA) + TEXTURE_FLOOR)
+        ratios.append(np.where(covered, energy / expected, 0))
+    return np.stack(ratios).astype(np.float32)
+
+
+def texture(image: np.ndarray, sigma: float) -> np.ndarray:
+    """[H, W, 3] -> [H, W]: squared levels by which the image changes over a distance sigma."""
+    soft = smooth(image, sigma)
+    slopes = [cv2.Sobel(soft, cv2.CV_32F, *order, scale=sigma / 8) for order in ((1, 0), (0, 1))]
+    return (slopes[0] ** 2 + slopes[1] ** 2).mean(-1)
+
+
+def over_time(ratios: np.ndarray, window: int = WINDOW) -> np.ndarray:
+    """[T, ...] averaged over the frames up to `window` away; fewer at the ends."""
+    sums = np.concatenate([np.zeros_like(ratios[:1], np.float64),
+                           np.cumsum(ratios, axis=0, dtype=np.float64)])
+    first = np.maximum(np.arange(len(ratios)) - window, 0)
+    last = np.minimum(np.arange(len(ratios)) + window + 1, len(ratios))
+    count = (last - first).reshape(-1, *[1] * (ratios.ndim - 1))
+    return ((sums[last] - sums[first]) / count).astype(np.float32)
+
+
+def heat(ratios: np.ndarray) -> np.ndarray:
+    """[..., bands, H, W] excess -> [..., H, W] float32, 0 (as copied) to 1 (certainly changed)."""
+    level = np.log(np.maximum(ratios, 1e-3)).mean(axis=-3)
+    return np.clip((level - np.log(COLD)) / np.log(HOT / COLD), 0, 1).astype(np.float32)

@@ -1,0 +1,194 @@
+"""A fake beside its source: the same moments of both, and where one picture lies in the other."""
+
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from models.motion import Square, steady_square
+from utils import heatmap
+from utils.clip_mapping import ClipMapping, find_mapping, rescaled
+from utils.heatmap import Look
+from utils.layout import RECTANGLES_NAME, InputError, frame_name, read_image, read_json
+from utils.video import VideoReader
+
+WORK_SIDE = 640  # pixels; larger frames are scaled down to it
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Folders that the pictures come from."""
+
+    frames: Path  # of the fakes, step 3
+    masks: Path
+    rects: Path
+    videos: Path  # the sources
+    traces: Path  # step 5
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One stretch of a fake and what was found for it."""
+
+    row: dict  # its row of traces.csv
+    detail: dict  # alternatives, score curve and so on
+    fake_frames: list[int]
+    source_frames: list[int]  # one for each of these; empty when no range was found
+
+    @property
+    def flip(self) -> bool:
+        return bool(self.row["flip"])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the source's picture lies in the fake's, and how copying changed it."""
+
+    mapping: ClipMapping  # between frames that were scaled down to WORK_SIDE
+    look: Look | None  # None where the pictures do not lie on each other
+
+
+def fake_id(result: dict) -> str:
+    """Video id of a fake."""
+    return Path(result["fake"]).with_suffix("").as_posix()
+
+
+def stretches_of(result: dict) -> list[Stretch]:
+    """The stretches of what step 5 wrote for one fake."""
+    frames = result["made_with"]["record"]["frames"]
+    found = []
+    for row, detail in zip(result["traces"], result["stretches"]):
+        first, last = row["fake_start_frame"], row["fake_end_frame"]
+        own = [index for index in frames if first is None or first <= index <= last]
+        found.append(Stretch(row, detail, own, source_frames(row, detail, len(own))))
+    return found
+
+
+def source_frames(row: dict, detail: dict, count: int) -> list[int]:
+    """Source frame of each of the `count` frames of a stretch; evenly spaced unless it is known."""
+    if row["start_frame"] is None:
+        return []
+    if len(detail.get("alignment") or []) == count:
+        return [int(index) for index in detail["alignment"]]
+    steps = row["start_frame"] + np.floor(np.arange(count) * row["rate"] + 0.5)
+    return np.clip(steps, *sorted((row["start_frame"], row["end_frame"]))).astype(int).tolist()
+
+
+def shrunk(image: np.ndarray) -> np.ndarray:
+    """The image, scaled down to WORK_SIDE where it is larger."""
+    scale = WORK_SIDE / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def read_fake(roots: Roots, video_id: str, index: int) -> np.ndarray:
+    """A frame of a fake, [H, W, 3] uint8 BGR, scaled down. Raises InputError when missing."""
+    return shrunk(read_image(roots.frames / video_id / frame_name(index)))
+
+
+def read_mask(roots: Roots, video_id: str, index: int, size: tuple[int, int]) -> np.ndarray:
+    """[H, W] bool, the person in a fake's frame; size: width and height wanted."""
+    mask = read_image(roots.masks / video_id / frame_name(index))
+    return cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 127
+
+
+def read_source(roots: Roots, name: str,
+                wanted: set[int]) -> tuple[dict[int, np.ndarray], float]:
+    """Frames of a source by index, scaled down, and their scale.
+
+    Frames that cannot be decoded are left out. Raises VideoError when the file cannot be read.
+    """
+    found: dict[int, np.ndarray] = {}
+    scale = 1.0
+    for frame in VideoReader(roots.videos / name, wanted, threads=1) if wanted else ():
+        found[frame.index] = shrunk(frame.image)
+        scale = max(found[frame.index].shape) / max(frame.image.shape)
+        if len(found) == len(wanted):
+            break
+    return found, scale
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What step 5 keeps of a source."""
+
+    record: dict  # its video.json
+    square: Square | None  # the person's, pixels of its frames; None when nobody is in it
+    times_s: np.ndarray  # [T] seconds from the first frame
+
+
+def source_facts(roots: Roots, video_id: str) -> SourceFacts | None:
+    """Facts of a source; None when step 5 has not read it."""
+    try:
+        with np.load(roots.traces / "motion" / f"{video_id}.npz", allow_pickle=False) as file:
+            square = tuple(float(value) for value in file["square"])
+            record = json.loads(file["settings"].tobytes())["source"]
+            times = file["times_s"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return SourceFacts(record, square if square[2] > 0 else None, times)
+
+
+def fake_square(roots: Roots, video_id: str, record: dict) -> Square | None:
+    """Person square of a fake, pixels of its frames; None when nobody is in it."""
+    try:
+        rectangles = read_json(roots.rects / video_id / RECTANGLES_NAME)
+    except InputError:
+        return None
+    return steady_square([rectangles.get(str(index)) for index in record["frames"]])
+
+
+def guesses(roots: Roots, result: dict, stretch: Stretch) -> list[np.ndarray]:
+    """Mappings [2, 3] of whole frames that are worth a try: step 4's, person square to square."""
+    record, source = result["made_with"]["record"], stretch.row["source"]
+    candidate = next((c for c in result["made_with"]["candidates"] if c["source"] == source), None)
+    if candidate is None:
+        return []
+    found = []
+    if candidate["mapping"] is not None and bool(candidate["flip"]) == stretch.flip:
+        found.append(np.array(candidate["mapping"]))
+    own, facts = fake_square(roots, fake_id(result), record), source_facts(roots,
+                                                                          candidate["source_id"])
+    if own is not None and facts is not None and facts.square is not None:
+        (x, y, side), (left, top, length) = own, facts.square
+        x = record["width"] - x - side if stretch.flip else x
+        scale = length / side
+        found.append(np.array([[scale, 0, left - scale * x], [0, scale, top - scale * y]]))
+    return found
+
+
+def fit_pictures(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
+                 whole: list[np.ndarray], scales: tuple[float, float]) -> Fit:
+    """Fit mapping and look from the same moments of both, scaled down.
+
+    whole: guessed mappings of frames in full size; scales: of these fakes and sources.
+    """
+    mapping = find_mapping(fakes, sources, flip, [rescaled(guess, *scales) for guess in whole])
+    if not mapping.fits:
+        return Fit(mapping, None)
+    return Fit(mapping, heatmap.fit_look(*compared(mapping, fakes, sources)))
+
+
+def compared(mapping: ClipMapping, fakes: list[np.ndarray],
+             sources: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What heatmap compares: fakes and sources on each other [T, H, W, 3], covered [T, H, W]."""
+    height, width = fakes[0].shape[:2]
+    size = heatmap.heat_size(width, height)
+    small = [cv2.resize(fake, size, interpolation=cv2.INTER_AREA) for fake in fakes]
+    pairs = [laid(mapping, source, (width, height), size) for source in sources]
+    return np.stack(small), np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
+
+
+def laid(mapping: ClipMapping, source: np.ndarray, work: tuple[int, int],
+         size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A source frame as the fake shows it, and where it is covered, at another size.
+
+    work, size: width and height of the fake's frame as it was mapped, and as wanted.
+    """
+    matrix = rescaled(mapping.matrix, size[0] / work[0], 1.0)
+    return ClipMapping(matrix, mapping.flip, mapping.agreement).warp(source, size)
