@@ -8,6 +8,7 @@ its checksum is compared, and it is kept in the cache folder:
 """
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,24 @@ from pathlib import Path
 
 class ModelFileError(Exception):
     """A model file is missing, cannot be fetched, or is not what it should be."""
+
+
+def checked_sha256(path: Path) -> str:
+    """SHA-256 of a weight file. Raises ModelFileError when the card beside it says another.
+
+    The card is the JSON of the same name; weights without one are taken as they are.
+    """
+    card = Path(path).with_suffix(".json")
+    try:
+        checksum = sha256_of(path)
+        expected = json.loads(card.read_bytes())["sha256"] if card.is_file() else checksum
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(f"{path}: the weights, or the card {card.name}, cannot be read "
+                             f"({error}); restore them, or give another file") from error
+    if expected != checksum:
+        raise ModelFileError(f"{path}: damaged or exchanged, its SHA-256 is not the one in "
+                             f"{card.name}; restore it, or give another file")
+    return checksum
 
 
 @dataclass(frozen=True)

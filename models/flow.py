@@ -10,8 +10,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from models.fetch import ModelFileError, sha256_of
+from models.fetch import ModelFileError, checked_sha256
 
+RAFT_PORTRAIT = Path(__file__).parent / "weights" / "raft_portrait.pt"
 RAFT_UPDATES = 5
 RAFT_BATCH = 16
 RAFT_MULTIPLE = 8  # RAFT wants sides that are a multiple of this
@@ -50,7 +51,8 @@ class RaftFlow:
     """torchvision's raft_small.
 
     weights: a file with a state dict, or "torchvision" for the weights that torchvision
-    publishes (needs a connection once). Raises ModelFileError when they cannot be loaded.
+    publishes (needs a connection once). Raises ModelFileError when they cannot be loaded, or are
+    not those that a card beside them names.
     """
 
     def __init__(self, weights: Path | str, device: str = "cpu", updates: int = RAFT_UPDATES):
@@ -60,19 +62,21 @@ class RaftFlow:
         raft = torchvision.models.optical_flow
         published = raft.Raft_Small_Weights.DEFAULT
         try:
-            state = (published.get_state_dict(progress=False, check_hash=True)
-                     if str(weights) == "torchvision"
-                     else torch.load(weights, map_location="cpu", weights_only=True))
+            content = None if str(weights) == "torchvision" else checked_sha256(Path(weights))
+            state = (torch.load(weights, map_location="cpu", weights_only=True) if content
+                     else published.get_state_dict(progress=False, check_hash=True))
             net = raft.raft_small(weights=None)
             net.load_state_dict({name: value.float() if value.is_floating_point() else value
                                  for name, value in state.items()})
+        except ModelFileError:
+            raise
         except Exception as error:  # a file of any kind, or no connection
-            raise ModelFileError(f"{weights}: RAFT weights cannot be loaded ({error}); give a "
+            reason = " ".join(str(error).split())[:200]
+            raise ModelFileError(f"{weights}: RAFT weights cannot be loaded ({reason}); give a "
                                  "raft_small state dict with --raft-weights") from error
         self._torch, self._device, self._updates = torch, torch.device(device), updates
         self._net = net.eval().to(self._device, memory_format=torch.channels_last)
-        content = "torchvision" if str(weights) == "torchvision" else sha256_of(weights)[:16]
-        self.identity = f"raft_small {content}, {updates} updates"
+        self.identity = f"raft_small {(content or 'torchvision')[:16]}, {updates} updates"
 
     def flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """[N, H, W, 3] uint8 BGR, twice -> [N, H, W, 2] float32 pixels."""
@@ -104,13 +108,11 @@ def make_flow(name: str, raft_weights: Path | str | None = None,
               device: str = "cpu") -> FlowEstimator:
     """Estimator by name, `raft` or `dis`.
 
+    raft_weights: None for those that models/training/train_raft.py made, in models/weights.
     Raises ModelFileError when RAFT's weights are missing or unusable.
     """
     if name == "dis":
         return DisFlow()
     if name == "raft":
-        if raft_weights is None:
-            raise ModelFileError("--flow raft needs --raft-weights: a raft_small state dict, or "
-                                 "the word torchvision for the published ones")
-        return RaftFlow(raft_weights, device)
+        return RaftFlow(raft_weights or RAFT_PORTRAIT, device)
     raise ValueError(f"unknown flow estimator {name!r}; known: raft, dis")

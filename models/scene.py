@@ -10,7 +10,6 @@ the hole takes part. Scenes are compared by the angle between their vectors. Net
 - `resnet50`: ResNet-50 (He et al. 2016) at 256 px, the mean of its last feature map.
 """
 
-import json
 from pathlib import Path
 
 import cv2
@@ -21,7 +20,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
-from models.fetch import ModelFileError, sha256_of
+from models.fetch import ModelFileError, checked_sha256
 
 BATCH = 16
 EMBEDDERS = ("efficientnet", "resnet50")
@@ -157,7 +156,7 @@ def load_network(network: str, model_path: Path | str | None) -> tuple[nn.Module
         raise ModelFileError("the resnet50 embedder needs a file with its weights: give a "
                              "torchvision resnet50 state dict with --embedder-model")
     path = imagenet_weights() if str(model_path) == IMAGENET else Path(model_path)
-    checksum = _checked(path)
+    checksum = checked_sha256(path)
     try:
         net = _resnet50(path) if network == "resnet50" else _lite_net(path)
     except Exception as error:  # a file of any kind
@@ -205,21 +204,6 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     state = torch.load(path, map_location="cpu", weights_only=True)
     return {name: value.float() if value.is_floating_point() else value
             for name, value in state.items() if not name.startswith(("_fc.", "fc."))}
-
-
-def _checked(path: Path) -> str:
-    """SHA-256 of a weight file. Raises ModelFileError when a card beside it says another."""
-    card = path.with_suffix(".json")
-    try:
-        checksum = sha256_of(path)
-        expected = json.loads(card.read_bytes())["sha256"] if card.is_file() else checksum
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(f"{path}: the weights, or the card {card.name}, cannot be read "
-                             f"({error}); restore them, or give another file") from error
-    if expected != checksum:
-        raise ModelFileError(f"{path}: damaged or exchanged, its SHA-256 is not the one in "
-                             f"{card.name}; restore it, or give another file")
-    return checksum
 
 
 def network_input(backgrounds: list[np.ndarray], side: int, mean: tuple[float, ...],

@@ -10,6 +10,7 @@ from utils.decision import FEATURES, Hypothesis, evidence, explain, probabilitie
 from utils.layout import InputError, write_json
 
 PLACE = Hypothesis(source="a.mp4", start=10, end=34, rate=1.0, flip=0, motion_score=0.8,
+                   pose_score=0.7,
                    scene_score=0.6, inliers=0, background_inliers=0, registered=False)
 
 

@@ -16,6 +16,7 @@ from models.flow import RAFT_BATCH, DisFlow, RaftFlow, make_flow
 from models.scene import SceneEmbedder
 from models.segmenter import DeepLabSegmenter
 from models.torchvision_compat import torchvision
+from utils.layout import write_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -125,6 +126,24 @@ def test_weights_of_another_network_are_named(tmp_path):
         make_flow("raft", tmp_path / "other.pth")
 
 
+def test_shipped_weights_follow_a_moving_picture():
+    rng = np.random.default_rng(0)
+    picture = cv2.GaussianBlur(rng.uniform(0, 255, (140, 140, 3)).astype(np.float32), (0, 0), 2)
+    picture = np.clip(128 + 5 * (picture - 128), 0, 255).astype(np.uint8)
+    for dx, dy in ((3, 0), (0, -2)):
+        first, second = picture[6:134, 6:134], picture[6 - dy:134 - dy, 6 - dx:134 - dx]
+        flow = make_flow("raft").flow(first[None], second[None])[0, 16:-16, 16:-16]
+        error = np.linalg.norm(flow - (dx, dy), axis=-1).mean()
+        assert error < 0.7 * np.hypot(dx, dy)  # that of "nothing moves"
+
+
+def test_exchanged_weights_are_noticed(weights, tmp_path):
+    (tmp_path / "raft.pt").write_bytes(weights.read_bytes())
+    write_json(tmp_path / "raft.json", {"sha256": "0" * 64})
+    with pytest.raises(ModelFileError, match="damaged or exchanged"):
+        RaftFlow(tmp_path / "raft.pt")
+
+
 @dataclass
 class Trap:
     """What makes a folder when it is unpickled."""
@@ -146,6 +165,7 @@ def test_weights_cannot_run_code(tmp_path, load):
 def test_names_of_estimators(weights):
     assert isinstance(make_flow("dis"), DisFlow)
     assert isinstance(make_flow("raft", weights), RaftFlow)
+    assert isinstance(make_flow("raft"), RaftFlow)  # the shipped weights
     with pytest.raises(ValueError, match="farneback"):
         make_flow("farneback")
 

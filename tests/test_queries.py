@@ -99,8 +99,8 @@ def test_a_fake_that_was_not_traced_is_a_loss_but_never_a_rejection():
     assert rows["rejected with a source"].value == 0
 
 
-STRONG = Hypothesis("a.mp4", 3, 27, 1.0, 0, 0.95, 0.9, 60, 30, True)
-WEAK = Hypothesis("b.mp4", 8, 32, 1.0, 0, 0.2, 0.1, 0, 0, False)
+STRONG = Hypothesis("a.mp4", 3, 27, 1.0, 0, 0.95, 0.8, 0.9, 60, 30, True)
+WEAK = Hypothesis("b.mp4", 8, 32, 1.0, 0, 0.2, 0.0, 0.1, 0, 0, False)
 
 
 @pytest.fixture

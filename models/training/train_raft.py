@@ -73,6 +73,7 @@ def evaluate(trainer: Trainer, pairs: Sequence, card: dict, out: Path) -> dict[s
         save_tensors(out / "raft_portrait.pt", half)
         progress = {"step": trainer.step, "steps": trainer.schedule.steps}
         progress |= {"seconds": round(trainer.seconds)}
+        progress |= {"sha256": sha256_of(out / "raft_portrait.pt")}
         figures = {"metrics": card["metrics"] | {"raft": metrics}}
         write_json(out / "raft_portrait.json", card | progress | figures)
     return metrics
