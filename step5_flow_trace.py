@@ -30,7 +30,9 @@ from utils.batch import (Summary, add_common_options, add_segmenter_options, per
 from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
                           read_image, read_json, video_folders, write_json)
 from utils.paths import find_stretches
+from utils.motion_search import nearest_by_motion
 from utils.report import write_reports
+from utils.scene_index import indexed_ids
 from utils.side_by_side import Roots
 from utils.source_motion import CHUNK, IndexedSource, MotionIndex
 from utils.tables import Trace, write_table
@@ -62,7 +64,8 @@ def main(video_root: Path = Path("./source_data/"),
          trace_root: Path = Path("./step5_flow_trace/"), top_k: int = 20, flow: str = "dis",
          raft_weights: str | None = None, segmenter: str = "selfie",
          segmenter_model: Path | None = None, device: str = "auto", workers: int = 0,
-         overwrite: bool = False, save_video: bool = False, report: bool = True) -> Summary:
+         overwrite: bool = False, index_all: bool = False, save_video: bool = False,
+         report: bool = True) -> Summary:
     """Trace every fake that steps 3 and 4 have prepared.
 
     Raises InputError when a step before has not run, ModelFileError when a model is missing.
@@ -78,10 +81,12 @@ def main(video_root: Path = Path("./source_data/"),
     tools = Tools({"frames": Path(fake_frame_root), "masks": Path(fake_mask_root),
                    "rect": Path(fake_rect_root)}, Path(scene_root), Path(trace_root), index,
                   decision.load_coefficients(), top_k, overwrite)
-    needed = sorted({c["source_id"] for fake in fakes for c in candidates_of(fake, tools)})
+    needed = {c["source_id"] for fake in fakes for c in candidates_of(fake, tools)}
+    if index_all:
+        needed |= set(indexed_ids(scene_root))
     if not needed:
         raise InputError(f"{scene_root}: no ranking in it; run step 4 first")
-    indexed = run_batch(needed, index.add, name=str, label="step 5, source motion",
+    indexed = run_batch(sorted(needed), index.add, name=str, label="step 5, source motion",
                         workers=workers)
     if len(indexed.failed) == len(needed):
         raise InputError(f"{video_root}: none of the sources can be read there; check --video-root")
@@ -89,7 +94,7 @@ def main(video_root: Path = Path("./source_data/"),
     traced = run_batch(fakes.items(), partial(trace_fake, tools=tools, load=load),
                        name=lambda item: item[1].file, label="step 5, flow trace", workers=workers)
     results = list(finished(fakes, tools.trace_root))
-    write_table(tools.trace_root / "traces.csv", Trace, 
+    write_table(tools.trace_root / "traces.csv", Trace,
                 [Trace(**row) for result in results for row in result["traces"]])
     traced.failed = {**indexed.failed, **traced.failed}
     roots = Roots(tools.fake_roots["frames"], tools.fake_roots["masks"], tools.fake_roots["rect"],
@@ -111,23 +116,47 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     """Decide one fake and write its JSON; False when that was done with the same input."""
     fake_id, record = item
     candidates = candidates_of(fake_id, tools)
+    others = unranked(candidates, tools)
     made_with = {"record": asdict(record), "settings": tools.index.settings,
                  "coefficients": tools.coefficients.tolist(), "candidates": candidates,
                  "unreadable": [c["source"] for c in candidates
-                                if not tools.index.path(c["source_id"]).is_file()]}
+                                if not tools.index.path(c["source_id"]).is_file()],
+                 "searched": others}
     path = fake_result_path(tools.trace_root, fake_id)
     if not tools.overwrite and is_answered(path, made_with):
         return False
     square, grid, poses = fake_motion(fake_id, record, tools)
+    if grid is not None and others:
+        added = nearest_by_motion(grid, record.fps, others, load)
+        candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))
+                                   for source_id in added]
     views = []
     for candidate in candidates if grid is not None else []:
         source = load(candidate["source_id"])
         if source is not None:
             views += views_of(grid, poses, square, record, candidate, source)
     movement = float(np.abs(grid.flow).mean()) if grid is not None else 0.0
-    answers = trace_stretches(views, record, movement, made_with, load, tools)
+    answers = trace_stretches(views, record, movement, {**made_with, "candidates": candidates},
+                              load, tools)
     write_json(path, result(record, answers, made_with))
     return True
+
+
+def unranked(candidates: list[dict], tools: Tools) -> dict[str, str]:
+    """Sources for motion alone to search, with their SHA-256: all that are indexed beside the
+    candidates, if local features verified none of these."""
+    if any(c["verified"] for c in candidates):
+        return {}
+    ranked = {c["source_id"] for c in candidates}
+    return {source_id: tools.index.sha256(source_id) for source_id in tools.index.ids()
+            if source_id not in ranked}
+
+
+def by_motion_alone(source_id: str, candidates: list[dict], source: IndexedSource) -> dict:
+    """A candidate that step 4 did not rank: its scene is no nearer than that of the last one."""
+    scene_score = min((c["scene_score"] for c in candidates), default=0.0)
+    return {"source": source.file, "source_id": source_id, "scene_score": scene_score,
+            "inliers": 0, "background_inliers": 0, "verified": False, "flip": 0}
 
 
 def is_answered(path: Path, made_with: dict) -> bool:
@@ -239,6 +268,9 @@ if __name__ == "__main__":
     parser.add_argument("--raft-weights", default=None,
                         help="raft_small weights: a state dict, or the word torchvision for the "
                              "published ones (needs a connection once)")
+    parser.add_argument("--index-all", action="store_true",
+                        help="prepare the motion of all sources, not of the candidates alone: a "
+                             "fake whose scene leads nowhere is then searched in all of them")
     parser.add_argument("--save-video", action="store_true",
                         help="also write a video per fake: fake, source, difference")
     parser.add_argument("--no-report", dest="report", action="store_false",

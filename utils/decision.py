@@ -15,7 +15,7 @@ import numpy as np
 from utils.layout import InputError, read_json
 
 DECISION_FILE = Path(__file__).parents[1] / "models" / "weights" / "decision.json"
-FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "pose", "pose_lead",
+FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pose", "pose_lead",
             "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate")
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
 MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
@@ -32,7 +32,7 @@ class Hypothesis:
     rate: float  # source frames per fake frame
     flip: int
     motion_score: float  # weighted cosine, -1 to 1
-    pose_score: float  # correlation, -1 to 1
+    pose_score: float | None  # correlation, -1 to 1; None where poses cannot be compared
     scene_score: float  # cosine, -1 to 1
     inliers: int
     background_inliers: int
@@ -48,11 +48,13 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.n
     for h in hypotheses:
         elsewhere = [o.motion_score for o in hypotheses if o.source != h.source]
         same = [o.motion_score for o in hypotheses if o.source == h.source and o is not h]
-        poses = [o.pose_score for o in hypotheses if o is not h]
+        poses = [o.pose_score for o in hypotheses if o is not h and o.pose_score is not None]
+        posed = h.pose_score is not None
         rows.append((
             1.0, h.motion_score, _lead(h.motion_score, elsewhere, MAX_AHEAD),
             _lead(h.motion_score, same, MAX_AHEAD_IN_SOURCE),
-            h.pose_score, _lead(h.pose_score, poses, MAX_AHEAD),
+            float(posed), h.pose_score or 0.0,
+            _lead(h.pose_score, poses, MAX_AHEAD) if posed else 0.0,
             np.log1p(max(0, h.inliers - h.background_inliers)), np.log1p(h.background_inliers),
             h.scene_score, np.log(frames / 25), np.log(movement + 0.01),
             float(abs(h.rate - 1) > 1e-6)))

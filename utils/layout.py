@@ -202,6 +202,20 @@ def _same_content(path: Path, record: VideoRecord, record_path: Path) -> bool:
     return changed < record_path.stat().st_mtime_ns or sha256_of(path) == record.sha256
 
 
+@contextlib.contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Raises InputError when a file changes while the body reads it."""
+    before = _state(path)
+    yield
+    if _state(path) != before:
+        raise InputError(f"{path}: it changed while it was read; run again when it is complete")
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    status = Path(path).stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def video_folders(root: Path, made_by: str) -> dict[str, VideoRecord]:
     """Records of all complete folders under a root, by video id, sorted.
 
@@ -271,6 +285,22 @@ def read_json(path: Path) -> dict:
     return data
 
 
+def read_rectangles(folder: Path) -> dict[str, list[int] | None]:
+    """Rectangles [x, y, w, h] of the person by frame number, pixels, out of a folder of step 3.
+
+    Raises InputError when the file is missing or damaged.
+    """
+    path = Path(folder) / RECTANGLES_NAME
+    found = read_json(path)
+    for rectangle in found.values():
+        sound = rectangle is None or isinstance(rectangle, list) and len(rectangle) == 4 and all(
+            _is_number(value, 0, _LARGEST) for value in rectangle)
+        if not sound:
+            raise InputError(f"{path}: {rectangle} is no rectangle; run step 3 again with "
+                             "--overwrite")
+    return found
+
+
 def _load_json(path: Path) -> object:
     """What a JSON file says. Raises ValueError for what write_json() would not have written."""
     def refuse(constant: str) -> None:
@@ -323,6 +353,16 @@ def read_arrays(path: Path) -> tuple[dict, dict[str, np.ndarray]] | None:
     except Exception:  # damage surfaces in zipfile, NumPy and json in many ways
         return None
     return (settings, arrays) if isinstance(settings, dict) else None
+
+
+def read_settings(path: Path) -> dict | None:
+    """Settings alone of an .npz file, quickly; None when it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            settings = json.loads(file["settings"].tobytes())
+    except Exception:  # as above
+        return None
+    return settings if isinstance(settings, dict) else None
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

@@ -15,6 +15,7 @@ from utils.matching import MAX_STEP, RATES, Alignment, PairScores, sample_offset
 LEEWAY = 4  # frames that a path may leave its straight line by, beside what the end asks for
 MOVE_PRICE = 1.6  # of a dropped or doubled frame, mean energies of a pair
 SHARE = 0.6  # of the source's motion that a fake is expected to show: crops and noise hide some
+MOST_MOVES = 0.15  # of the frames; what stands still more often is no path
 RATE_PRICE, FINE_RATE_PRICE = 1.6, 4.0  # of a rate of RATES, and of any other, but for those given
 CUT_PRICE = 5.0  # of a change of place, mean energies of a pair
 MOVES = (1, -1, 2, -2)  # frames that a place may drift by at once when stretches are told apart
@@ -37,9 +38,10 @@ def follow(scores: PairScores, near: Alignment, rates: Sequence[float]) -> Align
             cost, path = _least_path(scores, start + line, abs(near.end - start - int(line[-1])),
                                      MOVE_PRICE * unit)
             cost += _rate_price(rate, rates) * unit
-            if cost < least - 1e-6 * unit:
+            moves = np.abs(np.diff(path - line)).sum()
+            if cost < least - 1e-6 * unit and moves <= max(2, MOST_MOVES * len(path)):
                 mean_rate = float(path[-1] - path[0]) / max(1, len(path) - 1)
-                straight = not np.diff(path - path[0] - line).any()
+                straight = not moves
                 best, least = Alignment(near.score, path, rate if straight else mean_rate), cost
     return best
 

@@ -59,7 +59,8 @@ class SceneEntry:
                  for name in ("points", "descriptors", "on_background")]
         return cls(video_id, record, arrays["embeddings"],
                    [None if r[0] < 0 else r for r in arrays["rectangles"].tolist()],
-                   arrays["keypoint_frames"].tolist(), [Keypoints(*part) for part in zip(*parts)])
+                   arrays["keypoint_frames"].tolist(),
+                   [Keypoints(*part) for part in zip(*parts, strict=True)])
 
 
 # name -> kind and shape of the stored arrays; -1 stands for any length
@@ -86,7 +87,8 @@ def _is_sound(arrays: dict[str, np.ndarray], record: VideoRecord) -> bool:
 def has_arrays(arrays: dict[str, np.ndarray], wanted: dict[str, tuple[type, tuple]]) -> bool:
     """Whether arrays have the kinds and shapes wanted; -1 in a shape stands for any length."""
     return all(name in arrays and arrays[name].dtype == kind and arrays[name].ndim == len(shape)
-               and all(side in (-1, length) for side, length in zip(shape, arrays[name].shape))
+               and all(side in (-1, length)
+                       for side, length in zip(shape, arrays[name].shape, strict=True))
                for name, (kind, shape) in wanted.items())
 
 
@@ -132,9 +134,9 @@ def read_ranking(root: Path, fake_id: str) -> dict:
     return found
 
 
-_CANDIDATE = {"source": str, "source_id": str, "scene_score": float, "angular_distance_rad": float,
-              "inliers": int, "background_inliers": int, "verified": bool, "flip": int,
-              "mapping": (list, type(None))}
+_CANDIDATE = {"source": str, "source_id": str, "source_sha256": str, "scene_score": float,
+              "angular_distance_rad": float, "inliers": int, "background_inliers": int,
+              "verified": bool, "flip": int, "mapping": (list, type(None))}
 
 
 def _is_candidate(data: object) -> bool:

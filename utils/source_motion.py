@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from models.fetch import sha256_of
 from models.flow import FlowEstimator
 from models.motion import (COARSE, MotionGrid, Square, cut_mask, cut_square, motion_grid,
                            steady_square)
 from models.pose import CELLS, small_grey
 from models.segmenter import Segmenter, person_mask
 from utils.gone import drop_file
-from utils.layout import InputError, VideoRecord, read_arrays, result_path, write_arrays
+from utils.layout import (InputError, VideoRecord, read_arrays, read_settings, result_path,
+                          write_arrays)
 from utils.matching import SourceMotion, prepare
 from utils.scene_index import SceneEntry, has_arrays
 from utils.video import VideoReader
@@ -28,6 +30,7 @@ CHUNK = 64  # source frames in memory at a time
 class IndexedSource:
     """A source ready for comparison."""
 
+    file: str  # name under the video root
     motion: SourceMotion
     pose: np.ndarray  # [T, CELLS, CELLS] uint8, the person square in grey
     square: Square
@@ -62,10 +65,22 @@ class MotionIndex:
         for path in sorted(set(Path(self.root).rglob("*.npz")) - keep):
             drop_file(path, Path(self.root))
 
+    def ids(self) -> list[str]:
+        """Ids of all sources with stored motion, sorted."""
+        return sorted(path.relative_to(self.root).with_suffix("").as_posix()
+                      for path in Path(self.root).rglob("*.npz"))
+
+    def sha256(self, source_id: str) -> str:
+        """Checksum of the video that a source's motion was made from; empty when unknown."""
+        settings = read_settings(self.path(source_id)) or {}
+        record = VideoRecord.checked(settings.get("source"))
+        return record.sha256 if record else ""
+
     def add(self, source_id: str) -> bool:
         """Store the motion features of one source; False when they are there already.
 
-        Raises InputError when step 4 does not know it, VideoError when it cannot be read.
+        Raises InputError when step 4 does not know it or knew another file of its name, VideoError
+        when it cannot be read.
         """
         entry = SceneEntry.read(self.scene_root, source_id)
         if entry is None:
@@ -75,7 +90,10 @@ class MotionIndex:
         if found is not None and found[0] == settings and _is_sound(found[1]):
             return False
         square = steady_square(entry.rectangles)
-        times, grid, grey = self._measure(Path(self.video_root) / entry.record.file, square)
+        path = Path(self.video_root) / entry.record.file
+        if path.is_file() and sha256_of(path) != entry.record.sha256:
+            raise InputError(f"{path}: not the file that step 1 saw; run steps 1, 2 and 4 again")
+        times, grid, grey = self._measure(path, square)
         write_arrays(self.path(source_id), settings, {
             "square": np.array(square or (0, 0, 0), np.float64), "times_s": times,
             "flow": grid.flow.astype(np.float16),
@@ -93,7 +111,7 @@ class MotionIndex:
             return None
         grid = MotionGrid(arrays["flow"].astype(np.float32),
                           arrays["weight"].astype(np.float32) / 255)
-        return IndexedSource(prepare(grid), arrays["pose"], tuple(arrays["square"]),
+        return IndexedSource(record.file, prepare(grid), arrays["pose"], tuple(arrays["square"]),
                              arrays["times_s"], record.fps)
 
     def _measure(self, path: Path,

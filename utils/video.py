@@ -87,8 +87,8 @@ class VideoReader:
     frames are too large, or decoding takes longer than TIME_LIMIT_S.
     """
 
-    def __init__(self, path: Path, wanted: Container[int] | None = None, max_side: int | None = None,
-                 threads: int = 0):
+    def __init__(self, path: Path, wanted: Container[int] | None = None,
+                 max_side: int | None = None, threads: int = 0):
         self.path, self.wanted, self.max_side, self.threads = Path(path), wanted, max_side, threads
         self.decoded = 0  # frames decoded so far, given or not
 

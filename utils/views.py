@@ -34,7 +34,7 @@ class View:
     candidate: dict
     source: IndexedSource
     grid: MotionGrid  # the fake's motion, mirrored, mapped or reversed as this view has it
-    pose: PoseClip  # and its poses likewise
+    pose: PoseClip | None  # its poses, where local features tell how to lay them over the source
     flip: int
     registered: bool  # mapped by local features; else person square onto person square
     backwards: bool
@@ -52,7 +52,8 @@ class View:
         """The view of a stretch of the fake, first to last frame, inclusive."""
         if self.backwards:
             first, last = len(self.grid) - last, len(self.grid) - first
-        return replace(self, grid=self.grid.part(first, last), pose=self.pose.part(first, last))
+        return replace(self, grid=self.grid.part(first, last),
+                       pose=self.pose and self.pose.part(first, last))
 
     def judge(self, alignment: Alignment) -> Hypothesis:
         """The hypothesis that the fake comes from this very alignment."""
@@ -60,7 +61,7 @@ class View:
         start, end = ends[::-1] if self.backwards else ends
         return Hypothesis(c["source"], start, end, self.sign * alignment.rate,
                           self.flip, place_score(self.grid, self.source.motion, alignment),
-                          pose_score(self.pose, self.source.pose[alignment.at]),
+                          self.pose and pose_score(self.pose, self.source.pose[alignment.at]),
                           c["scene_score"], c["inliers"], c["background_inliers"],
                           self.registered)
 
@@ -70,18 +71,22 @@ def views_of(fake: MotionGrid, poses: PoseClip, square: Square, record: VideoRec
     """All ways to compare a fake with one source: person square to person square, and, where local
     features gave a mapping, through that (then it is known whether the fake is mirrored); forwards
     and backwards."""
-    turned = {0: (fake, poses), 1: (fake.mirrored(), poses.mirrored())}
-    views = [View(candidate, source, grid.pooled(), pose.mapped(), flip, False, False,
-                  source.fps / record.fps) for flip, (grid, pose) in turned.items()
-             if not candidate["verified"] or flip == candidate["flip"]]
+    turned = {0: fake, 1: fake.mirrored()}
+    natural = source.fps / record.fps
     if candidate["verified"]:
+        flip = candidate["flip"]
         mapping = square_mapping(np.array(candidate["mapping"]), square, source.square,
-                                 record.width if candidate["flip"] else None)
-        grid, pose = turned[candidate["flip"]]
-        views.append(replace(views[0], grid=grid.warped(mapping).pooled(),
-                             pose=pose.mapped(mapping), registered=True))
+                                 record.width if flip else None)
+        pose = (poses.mirrored() if flip else poses).mapped(mapping)
+        plain = View(candidate, source, turned[flip].pooled(), pose, flip, False, False, natural)
+        views = [plain, replace(plain, grid=turned[flip].warped(mapping).pooled(),
+                                registered=True)]
+    else:
+        views = [View(candidate, source, grid.pooled(), None, flip, False, False, natural)
+                 for flip, grid in turned.items()]
     return [way for view in views for way in (view, replace(
-        view, grid=view.grid.reversed(), pose=view.pose.reversed(), backwards=True))]
+        view, grid=view.grid.reversed(), pose=view.pose and view.pose.reversed(),
+        backwards=True))]
 
 
 @dataclass(frozen=True)

@@ -117,39 +117,54 @@ def extended(at: np.ndarray) -> np.ndarray:
 
 def edited(rng: np.random.Generator, queries: list[Query], pairs: int, span: int) -> Batch:
     """Stack queries and edit them; see the head of this file."""
-    count = len(queries)
-    fakes = torch.from_numpy(np.stack([q.fake for q in queries])).float()
-    stretches = torch.from_numpy(np.stack([q.stretch for q in queries])).float()
-    mined = fakes.new_zeros(count, MINED, *fakes.shape[1:])
-    for row, query in zip(mined, queries):
-        for place, stack in zip(row, query.mined):
-            place.copy_(torch.from_numpy(stack))
-    starts = [query.frames[:2 * REACH + 1] for query in queries]
-    ends = [query.frames[-2 * REACH - 1:] for query in queries]
-    inside = np.array([(s >= 0) & (e < q.length) for s, e, q in zip(starts, ends, queries)])
-    wrong = inside & np.array([np.abs(s - s[REACH]) > NEAR for s in starts])
+    count, length = len(queries), pairs + span - 1
+    fakes, stretches, mined, is_mined = stacked(queries)
+    inside, wrong = starts_of(queries)
     partner = (np.arange(count) + rng.integers(1, count)) % count
     partner = np.where(rng.random(count) < MIXED, partner, -1)
-    fakes, stretches = (mixed(part, partner) for part in (fakes, stretches))
+    parts = [mixed(fakes, partner), mixed(stretches, partner), mined.flatten(1, 2)]
+    everything = warped(torch.cat(parts, 1), mappings(rng, count, 0.15, 0.15, 8.0, mirror=True))
+    turned = torch.from_numpy(rng.random(count) < REVERSED)
+    fakes, stretches, mined = everything.split([part.shape[1] for part in parts], 1)
+    fakes, stretches, mined = (backwards(part, turned) for part in
+                               (fakes, stretches, mined.unflatten(1, (MINED, length))))
+    wrong, inside = (torch.where(turned[:, None], flags.flip(1), flags)
+                     for flags in (wrong, inside))
+    return Batch(*(over_span(part, span) for part in (damaged(rng, fakes), stretches, mined)),
+                 wrong, inside, strangers(queries, partner), is_mined)
+
+
+def stacked(queries: list[Query]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Fakes [B, n, ...], stretches [B, m, ...], mined windows [B, MINED, n, ...] of queries; and
+    which of the latter there are."""
+    fakes = torch.from_numpy(np.stack([q.fake for q in queries])).float()
+    stretches = torch.from_numpy(np.stack([q.stretch for q in queries])).float()
+    mined = fakes.new_zeros(len(queries), MINED, *fakes.shape[1:])
+    for row, query in zip(mined, queries, strict=True):
+        for place, stack in enumerate(query.mined):
+            row[place] = torch.from_numpy(stack)
+    is_mined = [[place < len(q.mined) for place in range(MINED)] for q in queries]
+    return fakes, stretches, mined, torch.tensor(is_mined)
+
+
+def starts_of(queries: list[Query]) -> tuple[Tensor, Tensor]:
+    """Of the starts in every stretch: those in the source, and the wrong ones of them."""
+    starts = np.array([q.frames[:2 * REACH + 1] for q in queries])
+    ends = np.array([q.frames[-2 * REACH - 1:] for q in queries])
+    inside = (starts >= 0) & (ends < np.array([[q.length] for q in queries]))
+    wrong = inside & (np.abs(starts - starts[:, REACH, None]) > NEAR)
+    return torch.from_numpy(inside), torch.from_numpy(wrong)
+
+
+def strangers(queries: list[Query], partner: np.ndarray) -> Tensor:
+    """[B, B]: queries without a clip in common, what was mixed into them included."""
     groups = np.array([q.group for q in queries])
     apart = groups[:, None] != groups
     for row, other in enumerate(partner):
-        if other >= 0:  # has the partner's motion in it, and whatever the partner has
+        if other >= 0:
             apart[row] &= apart[other]
             apart[:, row] &= apart[:, other]
-    everything = torch.cat([fakes, stretches, mined.flatten(1, 2)], 1)
-    everything = warped(everything, mappings(rng, count, 0.15, 0.15, 8.0, mirror=True))
-    turned = torch.from_numpy(rng.random(count) < REVERSED)
-    fakes, stretches, mined = everything.split(
-        [fakes.shape[1], stretches.shape[1], MINED * fakes.shape[1]], 1)
-    fakes, stretches, mined = (backwards(part, turned) for part in
-                               (fakes, stretches, mined.unflatten(1, (MINED, -1))))
-    flags = [torch.from_numpy(part) for part in (wrong, inside)]
-    wrong, inside = (torch.where(turned[:, None], part.flip(1), part) for part in flags)
-    fakes = damaged(rng, fakes)
-    return Batch(*(over_span(part, span) for part in (fakes, stretches, mined)), wrong, inside,
-                 torch.from_numpy(apart),
-                 torch.tensor([[place < len(q.mined) for place in range(MINED)] for q in queries]))
+    return torch.from_numpy(apart)
 
 
 def mixed(stacks: Tensor, partner: np.ndarray) -> Tensor:

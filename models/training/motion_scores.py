@@ -1,12 +1,15 @@
 """The motion embedder against the training-free signature, on fakes of clips it never saw.
 
 Judging: the cosine of a fake with each of its hypotheses over short and long displacements
-(utils.matching.place_score, its rival here). Finding: the cosine with every start of every source
-over one span, the fake neither mapped onto a source nor its rate known, its mirror undone.
+(utils.matching.place_score, its rival here). The hypotheses are those that the signature likes
+best, as in step 5: a network's own best strangers are not looked for. Finding: the cosine with
+every start of every source over one span, the fake neither mapped onto a source nor its rate known,
+its mirror undone.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,7 +26,8 @@ NEIGHBOURHOOD = 5  # frames within which two starts are one place
 NEAR = 2  # frames by which a start may be off
 REACH = 30  # starts to both sides among which the exact one is looked for
 KEPT = 20
-RESAMPLES = 2000
+SHORT = 14  # frame pairs of a short fake
+RESAMPLES = 1000
 
 
 def signature_vectors(stack: np.ndarray, span: int) -> np.ndarray:
@@ -40,29 +44,47 @@ def network_vectors(net: MotionNet) -> Embed:
     return embed
 
 
-def compare(windows: MotionWindows, net: MotionNet) -> dict:
-    """All figures for the fakes of `windows`: per task, of the signature, the network, their sum."""
-    methods = {"signature": signature_vectors, "network": network_vectors(net)}
+def compare(windows: MotionWindows, net: MotionNet, start: MotionNet) -> dict:
+    """All figures for the fakes of `windows`, by task and method; `start`: as training began."""
+    methods = {"signature": signature_vectors, "principal components": network_vectors(start),
+               "network": network_vectors(net)}
     return {"judging": judge(windows, methods),
+            f"judging {SHORT} frame pairs": judge(shortened(windows), methods),
             "exact start": exact_starts(windows, methods),
             "finding": find(windows, methods)}
+
+
+def shortened(windows: MotionWindows, pairs: int = SHORT) -> MotionWindows:
+    """Up to four stretches of every fake, as if they were all there is of it."""
+    parts = []
+    for example in windows.examples:
+        spare = len(example.plain) - pairs
+        for first in range(0, spare + 1, max(pairs, spare // 3 + 1)):
+            last = first + pairs
+            parts.append(replace(example, plain=example.plain[first:last],
+                                 grids=example.grids[:, first:last],
+                                 at=example.at[:, first:last + 1]))
+    return MotionWindows(parts, windows.sources)
 
 
 def judge(windows: MotionWindows, methods: dict[str, Embed]) -> dict:
     """Right source against strangers over all fakes (AUROC), right place among all of a fake's."""
     rows = [_judged(windows, example, methods) for example in windows.examples]
     kept = {name: [row[name] for row in rows] for name in rows[0]}
-    kept["sum"] = [(a + b) / 2 for a, b in zip(*(kept[name] for name in methods))]
-    best = {name: np.array([_bests(e, s) for e, s in zip(windows.examples, scores)])
+    kept["sum"] = [(a + b) / 2 for a, b in zip(kept["signature"], kept["network"], strict=True)]
+    best = {name: np.array([_bests(e, s) for e, s in zip(windows.examples, scores, strict=True)])
             for name, scores in kept.items()}
-    figures = {"fakes": len(rows)}
+    fakes = np.array([id(example.truth) for example in windows.examples])  # names may recur in sets
+    figures = {"windows": len(rows), "fakes": len(np.unique(fakes)),
+               "clips": len({example.group for example in windows.examples})}
     for name, table in best.items():
         figures[name] = {
-            "AUROC": interval(table[:, :2], auroc),
+            "AUROC": interval(table[:, :2], auroc, fakes),
             "AUROC minus the signature's": interval(
                 np.hstack([table[:, :2], best["signature"][:, :2]]),
-                lambda t: auroc(t[:, :2]) - auroc(t[:, 2:])),
-            "right place first": share(table[:, 0] > table[:, 2], ~np.isnan(table[:, 0]))}
+                lambda t: auroc(t[:, :2]) - auroc(t[:, 2:]), fakes),
+            "right place first": share((table[:, 0] > table[:, 2])[~np.isnan(table[:, 0])],
+                                       fakes[~np.isnan(table[:, 0])])}
     return figures
 
 
@@ -79,7 +101,8 @@ def _judged(windows: MotionWindows, example: Example, methods: dict[str, Embed]
         fakes = [vector(embed, grid) for grid in example.grids]
         scores[name] = np.array([
             fakes[view] @ vector(embed, windows.sources[source].along(at))
-            for view, source, at in zip(example.view, example.sources, example.at)])
+            for view, source, at in zip(example.view, example.sources, example.at,
+                                        strict=True)])
     return scores
 
 
@@ -185,18 +208,25 @@ def times(windows: MotionWindows, queries: Sequence[Example], methods: dict[str,
     return {name: round(float(np.median(seconds)), 5) for name, seconds in found.items()}
 
 
-def share(hits: np.ndarray, counted: np.ndarray | None = None) -> dict:
-    """A share in per cent with its 95 % interval, bootstrapped over fakes."""
-    hits = np.asarray(hits)[counted] if counted is not None else np.asarray(hits)
-    return interval(hits[:, None] * 100.0, np.mean, digits=1)
+def share(hits: np.ndarray, fakes: np.ndarray | None = None) -> dict:
+    """A share in per cent with its 95 % interval."""
+    return interval(np.asarray(hits)[:, None] * 100.0, np.mean, fakes, digits=1)
 
 
-def interval(table: np.ndarray, figure: Callable[[np.ndarray], float], digits: int = 4) -> dict:
-    """A figure of a table with a row per fake, and its 95 % interval over resampled fakes."""
+def interval(table: np.ndarray, figure: Callable[[np.ndarray], float],
+             fakes: np.ndarray | None = None, digits: int = 4) -> dict:
+    """A figure of a table and its 95 % interval over resampled fakes.
+
+    fakes: the fake of every row; None where every row is of another one.
+    """
     if not len(table):
         return {"value": None, "95 %": None, "of": 0}
+    names = np.arange(len(table)) if fakes is None else fakes
+    rows = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
     rng = np.random.default_rng(0)
-    drawn = [figure(table[rng.integers(len(table), size=len(table))]) for _ in range(RESAMPLES)]
+    drawn = [figure(table[np.concatenate([rows[i] for i in rng.integers(len(rows),
+                                                                        size=len(rows))])])
+             for _ in range(RESAMPLES)]
     return {"value": round(float(figure(table)), digits),
             "95 %": [round(float(v), digits) for v in np.nanquantile(drawn, (0.025, 0.975))],
             "of": len(table)}

@@ -3,9 +3,11 @@
 Loss: InfoNCE (van den Oord et al. 2018) of each fake window's right place against the other starts
 of its stretch, all starts of other clips' stretches, and mined wrong hypotheses; and the logistic
 loss of SigLIP (Zhai et al., ICCV 2023) on right places and mined ones, so that scores of different
-queries can be compared with one threshold.
+queries can be compared with one threshold. Instead of decaying to 0, weights are pulled back to
+those they began with (L2-SP; Li et al., ICML 2018): there are few persons to learn from.
 """
 
+import copy
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,8 +83,8 @@ class MotionTrainer:
         self.settings, self.schedule = settings, schedule
         self.learner, self.average = (Learner(settings["dimensions"]) for _ in range(2))
         self.average.requires_grad_(False).load_state_dict(self.learner.state_dict())
-        self.optimiser = torch.optim.AdamW(self.learner.parameters(), lr=0.0,
-                                           weight_decay=settings["decay"])
+        self.start = copy.deepcopy(self.learner.net.state_dict())
+        self.optimiser = torch.optim.Adam(self.learner.parameters(), lr=0.0)
         self.step, self.seconds = 0, 0.0
 
     def begin_with(self, windows: MotionWindows) -> None:
@@ -94,12 +96,13 @@ class MotionTrainer:
         with torch.no_grad():
             for learner in (self.learner, self.average):
                 learner.net.linear.weight[:count] = components[:count]
+        self.start = copy.deepcopy(self.learner.net.state_dict())
 
     def train_step(self, batch: Batch) -> float:
-        """One step of AdamW; the loss."""
-        started = time.monotonic()
+        """One step of Adam, and a pull back towards the start; the loss."""
+        started, rate = time.monotonic(), self.schedule.lr(self.step)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.schedule.lr(self.step)
+            group["lr"] = rate
         loss = self.learner.loss(batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -108,6 +111,8 @@ class MotionTrainer:
         self.step += 1
         share = 1 - min(0.995, self.step / (self.step + 10))
         with torch.no_grad():
+            for name, now in self.learner.net.named_parameters():
+                now.lerp_(self.start[name], rate * self.settings["pull"])
             for mean, now in zip(self.average.parameters(), self.learner.parameters(),
                                  strict=True):
                 mean.lerp_(now, share)
@@ -118,7 +123,8 @@ class MotionTrainer:
         """Write a checkpoint."""
         save_tensors(file, {
             "learner": self.learner.state_dict(), "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(), "schedule": asdict(self.schedule),
+            "start": self.start, "optimiser": self.optimiser.state_dict(),
+            "schedule": asdict(self.schedule),
             "settings": self.settings, "step": self.step, "seconds": self.seconds})
 
     def load(self, file: Path) -> None:
@@ -129,6 +135,7 @@ class MotionTrainer:
         self.learner.load_state_dict(state["learner"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.start = state["start"]
         self.step, self.seconds = state["step"], state["seconds"]
         self.schedule = Schedule(**state["schedule"]).end_at(self.schedule.steps, self.step)
 

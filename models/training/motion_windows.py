@@ -1,11 +1,12 @@
-"""Examples for the motion embedder: fakes with a known truth beside all places they may come from.
+"""Examples for the motion embedder: fakes with a known truth beside the places found for them.
 
-What steps 1 to 4 left of a set of fakes is searched as step 5 does it (utils/views.py). Kept of each
-fake: its motion grids, one per way of comparing, and the hypotheses with the source frame of each of
-its frames. The wrong ones are hard negatives: the places of other clips, or elsewhere in the same
-clip, that the training-free signature likes best. Kept in one .npz per fake, made once.
+What steps 1 to 4 left of a set of fakes is searched as step 5 does it (utils/views.py). Kept of
+each fake: its motion grids, one per way of comparing, and the hypotheses with the source frame of
+each of its frames. The wrong ones are hard negatives: the places of other clips, or elsewhere in
+the same clip, that the training-free signature likes best. One .npz per fake, made once.
 """
 
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache, partial
@@ -13,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
+from models import pose
 from models.flow import FlowEstimator, make_flow
 from models.motion import MotionGrid, Square, cut_mask, cut_square, motion_grid, steady_square
+from models.pose import PoseClip, small_grey, small_weight
 from models.segmenter import make_segmenter
 from models.training.fit_decision import SKIPPED_TIERS, is_elsewhere, is_right
 from utils.batch import per_thread, run_batch
 from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
                           read_arrays, read_image, read_json, video_folders, write_arrays)
-from utils.source_motion import CHUNK, IndexedSource, MotionIndex
+from utils.source_motion import IndexedSource, MotionIndex
 from utils.tables import read_table
 from utils.views import Found, find_places, look_closer, views_of
 
@@ -36,6 +39,12 @@ class FakeSet:
     work: Path
     truth: Path
     videos: Path
+
+    @property
+    def key(self) -> str:
+        """A name that no other work folder has."""
+        work = Path(self.work).resolve()
+        return f"{work.name}_{zlib.crc32(str(work).encode('utf-8', 'surrogateescape')):08x}"
 
     @property
     def motion_root(self) -> Path:
@@ -56,10 +65,6 @@ class Example:
     right: np.ndarray  # [H] whether source and frames are true
     elsewhere: np.ndarray  # [H] whether no frame is true
     sources: list[str]  # [H] file names
-
-    @property
-    def name(self) -> str:
-        return self.truth["fake"]
 
 
 @dataclass(frozen=True)
@@ -110,29 +115,21 @@ def load_windows(sets: Sequence[FakeSet], cache: Path, workers: int = 1) -> Moti
     """
     examples, sources = [], {}
     for fakes in sets:
-        folder = Path(cache) / Path(fakes.work).name
-        index = motion_index(fakes)
-        examples += list(_collected(fakes, index, folder, workers))
-        for video_id in sorted(p.relative_to(index.root).with_suffix("").as_posix()
-                               for p in Path(index.root).rglob("*.npz")):
-            found = read_arrays(index.path(video_id))
-            source = index.read(video_id)
-            if source is not None:
-                sources[found[0]["source"]["file"]] = stacks_of(source)
+        examples += list(_collected(fakes, Path(cache) / fakes.key, workers))
+        for path in sorted(fakes.motion_root.rglob("*.npz")):
+            found = read_arrays(path)
+            if found is not None and len(found[1]["flow"]):
+                sources[found[0]["source"]["file"]] = source_stacks(found[1])
     if not examples:
         raise InputError("no fake of the given sets can be used; run steps 1 to 4 on them first")
     return MotionWindows(examples, sources)
 
 
-def motion_index(fakes: FakeSet) -> MotionIndex:
-    """Step 5's index of the sources, made by DIS flow as step 5 does by default."""
-    return MotionIndex(fakes.motion_root, fakes.videos, Path(fakes.work) / "step4_scene_trace",
-                       per_thread(partial(make_flow, "dis", None, "cpu")),
-                       per_thread(partial(make_segmenter, "selfie", None, "cpu")))
-
-
-def stacks_of(source: IndexedSource) -> SourceStacks:
-    return SourceStacks(np.concatenate([source.motion.total, source.motion.mass[..., None]], -1))
+def source_stacks(arrays: dict[str, np.ndarray]) -> SourceStacks:
+    """What the motion index keeps of a source: flow [T - 1, 12, 12, 2], weight in 0 to 255."""
+    weight = arrays["weight"].astype(np.float32)[..., None] / 255
+    steps = np.concatenate([arrays["flow"].astype(np.float32), weight], -1)
+    return SourceStacks(np.concatenate([np.zeros_like(steps[:1]), steps.cumsum(axis=0)]))
 
 
 def stack_of(grid: MotionGrid) -> np.ndarray:
@@ -140,24 +137,22 @@ def stack_of(grid: MotionGrid) -> np.ndarray:
     return np.concatenate([grid.flow, grid.weight[..., None]], -1)
 
 
-def _collected(fakes: FakeSet, index: MotionIndex, folder: Path,
-               workers: int) -> Iterator[Example]:
+def _collected(fakes: FakeSet, folder: Path, workers: int) -> Iterator[Example]:
     """Examples of one set, made where the cache has none."""
     rows = {row["fake"]: row for row in read_table(fakes.truth)
             if row["tier"].removesuffix("-absent") not in SKIPPED_TIERS}
     records = {video_id: record for video_id, record
                in video_folders(Path(fakes.work) / "step3_fake_frames", "step 3").items()
                if record.file in rows}
-    needed = {c["source_id"] for video_id in records for c in _candidates(fakes, video_id)}
-    run_batch(sorted(needed), index.add, name=str, label=f"{fakes.work}: source motion",
-              workers=workers)
-    run_batch(records.items(), partial(_collect, fakes=fakes, rows=rows, index=index,
-                                       load=lru_cache(256)(index.read), folder=folder),
-              name=lambda item: item[1].file, label=f"{fakes.work}: examples", workers=workers)
-    for video_id in records:
-        example = read_example(folder / f"{video_id}.npz")
-        if example is not None:
-            yield example
+    origins = {video_id: {"version": VERSION, "record": asdict(record),
+                          "truth": rows[record.file], "candidates": _candidates(fakes, video_id)}
+               for video_id, record in records.items()}
+    stale = [video_id for video_id, origin in origins.items()
+             if (read_arrays(folder / f"{video_id}.npz") or ({},))[0].get("made_with") != origin]
+    if stale:
+        _search({video_id: origins[video_id] for video_id in stale}, fakes, folder, workers)
+    found = (read_example(folder / f"{video_id}.npz") for video_id in records)
+    yield from (example for example in found if example is not None)
 
 
 def _candidates(fakes: FakeSet, fake_id: str) -> list[dict]:
@@ -165,58 +160,67 @@ def _candidates(fakes: FakeSet, fake_id: str) -> list[dict]:
     return read_json(path)["candidates"][:TOP_K] if path.is_file() else []
 
 
-def _collect(item: tuple[str, VideoRecord], fakes: FakeSet, rows: dict[str, dict],
-             index: MotionIndex, load: Callable[[str], IndexedSource | None],
-             folder: Path) -> bool:
-    """Search one fake's places and write its example; False when that was done before."""
-    fake_id, record = item
-    candidates, row = _candidates(fakes, fake_id), rows[record.file]
-    made_with = {"version": VERSION, "record": asdict(record), "candidates": candidates,
-                 "truth": row, "flow": index.flow().identity}
-    before = read_arrays(folder / f"{fake_id}.npz")
-    if before is not None and before[0]["made_with"] == made_with:
-        return False
-    square, grid = fake_motion(Path(fakes.work), fake_id, record, index.flow())
+def _search(origins: dict[str, dict], fakes: FakeSet, folder: Path, workers: int) -> None:
+    """Make the examples of some fakes, by DIS flow as step 5 has it by default."""
+    index = MotionIndex(fakes.motion_root, fakes.videos, Path(fakes.work) / "step4_scene_trace",
+                        per_thread(partial(make_flow, "dis", None, "cpu")),
+                        per_thread(partial(make_segmenter, "selfie", None, "cpu")))
+    needed = {c["source_id"] for origin in origins.values() for c in origin["candidates"]}
+    run_batch(sorted(needed), index.add, name=str, label=f"{fakes.work}: source motion",
+              workers=workers)
+    load = lru_cache(256)(index.read)
+
+    def make(item: tuple[str, dict]) -> bool:
+        return _make_example(*item, work=Path(fakes.work), flow=index.flow(), load=load,
+                             path=folder / f"{item[0]}.npz")
+
+    run_batch(origins.items(), make, name=lambda item: item[0], label=f"{fakes.work}: examples",
+              workers=workers)
+
+
+def _make_example(fake_id: str, origin: dict, work: Path, flow: FlowEstimator,
+                  load: Callable[[str], IndexedSource | None], path: Path) -> bool:
+    """Search one fake's places and write its example; False when there is nothing to compare."""
+    record, row = VideoRecord(**origin["record"]), origin["truth"]
+    square, grid, poses = fake_motion(work, fake_id, record, flow)
     views = []
-    for candidate in candidates if grid is not None else []:
+    for candidate in origin["candidates"] if grid is not None else []:
         source = load(candidate["source_id"])
-        views += views_of(grid, square, record, candidate, source) if source is not None else []
+        if source is not None:
+            views += views_of(grid, poses, square, record, candidate, source)
     found = look_closer(find_places(views))
-    if not found:
-        return False
-    right = np.array([is_right(f.hypothesis, row) for f in found])
-    kept = [f for rank, f in enumerate(found) if right[rank] or rank < KEPT]
-    plain = (grid.mirrored() if row["flip"] == "1" else grid).pooled()
-    write_example(folder / f"{fake_id}.npz", made_with, kept, plain)
-    return True
+    kept = [f for rank, f in enumerate(found) if rank < KEPT or is_right(f.hypothesis, row)]
+    if kept:
+        plain = (grid.mirrored() if row["flip"] == "1" else grid).pooled()
+        write_example(path, origin, kept, plain)
+    return bool(kept)
 
 
 def fake_motion(work: Path, fake_id: str, record: VideoRecord, flow: FlowEstimator
-                ) -> tuple[Square | None, MotionGrid | None]:
-    """Steady square and motion of a fake; None where there is no person or only one frame."""
+                ) -> tuple[Square | None, MotionGrid | None, PoseClip | None]:
+    """Steady square, motion and poses of a fake; None without a person or with one frame only."""
     rectangles = read_json(work / "step3_fake_rect" / fake_id / RECTANGLES_NAME)
     square = steady_square([rectangles.get(str(index)) for index in record.frames])
     if square is None or len(record.frames) < 2:
-        return square, None
-    grids = []
-    for start in range(0, len(record.frames) - 1, CHUNK):
-        names = [frame_name(index) for index in record.frames[start:start + CHUNK + 1]]
-        crops, masks = ([cut(read_image(work / folder / fake_id / name), square) for name in names]
-                        for cut, folder in ((cut_square, "step3_fake_frames"),
-                                            (cut_mask, "step3_fake_masks")))
-        grids.append(motion_grid(np.stack(crops), np.stack(masks), flow))
-    return square, MotionGrid.joined(grids)
+        return square, None, None
+    names = [frame_name(index) for index in record.frames]
+    crops, masks = (np.stack([cut(read_image(work / folder / fake_id / name), square)
+                              for name in names])
+                    for cut, folder in ((cut_square, "step3_fake_frames"),
+                                        (cut_mask, "step3_fake_masks")))
+    return (square, motion_grid(crops, masks, flow),
+            PoseClip(small_grey(crops, pose.SIDE), small_weight(masks, pose.SIDE)))
 
 
-def write_example(path: Path, made_with: dict, found: list[Found], plain: MotionGrid) -> None:
+def write_example(path: Path, origin: dict, found: list[Found], plain: MotionGrid) -> None:
     """Store what was found of one fake; equal views once."""
-    row = made_with["truth"]
+    row = origin["truth"]
     views = list({id(f.view): f.view for f in found}.values())
     numbers = {id(view): number for number, view in enumerate(views)}
     grids = np.stack([stack_of(view.grid) for view in views])
     elsewhere = [f.hypothesis.source != row["source"] or is_elsewhere(f.hypothesis, row)
                  for f in found]
-    write_arrays(path, {"made_with": made_with, "sources": [f.hypothesis.source for f in found]}, {
+    write_arrays(path, {"made_with": origin, "sources": [f.hypothesis.source for f in found]}, {
         "plain": stack_of(plain).astype(np.float16), "grids": grids.astype(np.float16),
         "view": np.array([numbers[id(f.view)] for f in found], np.int32),
         "at": np.stack([f.alignment.at for f in found]).astype(np.int32),

@@ -1,0 +1,117 @@
+"""A fake is laid over its candidates in all ways, and found in the right one."""
+
+import numpy as np
+import pytest
+
+from models.motion import COARSE, FINE, MotionGrid
+from models.pose import CELLS, SIDE, PoseClip
+from utils.layout import VideoRecord
+from utils.matching import prepare
+from utils.motion_search import nearest_by_motion
+from utils.source_motion import IndexedSource
+from utils.views import (agreement_of, alignment_of, find_places, gain_tables, look_closer,
+                         views_of)
+
+FRAMES, START, COUNT = 90, 33, 30
+SQUARE = (40.0, 20.0, 100.0)
+
+
+def record_of(count: int = COUNT) -> VideoRecord:
+    return VideoRecord("fake.mp4", 1, "0" * 64, 25.0, count, 240, 160, list(range(count)), {})
+
+
+def source_motion(seed: int) -> MotionGrid:
+    rng = np.random.default_rng(seed)
+    flow = rng.normal(0, 1, (FRAMES - 1, COARSE, COARSE, 2)).astype(np.float32)
+    weight = np.ones((FRAMES - 1, COARSE, COARSE), np.float32)
+    weight[:, :2] = 0
+    return MotionGrid(flow, weight)
+
+
+def indexed(seed: int) -> IndexedSource:
+    grey = np.random.default_rng(seed).integers(0, 255, (FRAMES, CELLS, CELLS), np.uint8)
+    return IndexedSource(f"source_{seed}.mp4", prepare(source_motion(seed)), grey, SQUARE,
+                         np.arange(FRAMES) / 25, 25.0)
+
+
+def fake_of(seed: int, start: int = START, count: int = COUNT) -> tuple[MotionGrid, PoseClip]:
+    """A stretch of a source, its motion as fine as a fake's is, and its poses."""
+    part = source_motion(seed).part(start, start + count - 1)
+    step = FINE // COARSE
+    flow, weight = (array.repeat(step, axis=1).repeat(step, axis=2)
+                    for array in (part.flow, part.weight))
+    grey = indexed(seed).pose[start:start + count].repeat(SIDE // CELLS, 1).repeat(
+        SIDE // CELLS, 2)
+    return MotionGrid(flow, weight), PoseClip(grey, np.ones(grey.shape, np.float32))
+
+
+def candidate(seed: int, **changed: object) -> dict:
+    return {"source": f"source_{seed}.mp4", "source_id": f"source_{seed}", "scene_score": 0.5,
+            "inliers": 0, "background_inliers": 0, "verified": False, "flip": 0, **changed}
+
+
+def trace(fake: tuple[MotionGrid, PoseClip], candidates: list[dict]):
+    grid, poses = fake
+    views = [view for c in candidates for view in views_of(
+        grid, poses, SQUARE, record_of(len(grid) + 1), c, indexed(int(c["source_id"][7:])))]
+    return views, look_closer(find_places(views))
+
+
+def test_the_true_place_comes_first():
+    _, found = trace(fake_of(1), [candidate(0), candidate(1), candidate(2)])
+    best = found[0].hypothesis
+    assert (best.source, best.start, best.end) == ("source_1.mp4", START, START + COUNT - 1)
+    assert best.rate == 1 and best.flip == 0 and best.motion_score > 0.99
+    assert alignment_of(found[0]) == list(range(START, START + COUNT))
+    cells = agreement_of(found[0])
+    assert cells[0] == [None] * COARSE and min(cells[5]) > 0.99
+
+
+def test_backwards_and_mirrored():
+    grid, poses = fake_of(0)
+    turned = MotionGrid(-grid.flow[::-1], grid.weight[::-1]).mirrored()
+    _, found = trace((turned, poses.reversed().mirrored()), [candidate(0), candidate(1)])
+    best = found[0].hypothesis
+    assert (best.start, best.end, best.rate, best.flip) == (START + COUNT - 1, START, -1.0, 1)
+    assert alignment_of(found[0]) == list(range(START, START + COUNT))[::-1]
+
+
+def test_no_place_is_told_twice():
+    _, found = trace(fake_of(0), [candidate(0), candidate(1)])
+    places = [(f.hypothesis.source, f.hypothesis.flip, f.view.backwards, f.hypothesis.start)
+              for f in found]
+    assert len(places) == len(set(places))
+
+
+def test_poses_are_compared_where_a_mapping_is_known():
+    mapping = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    _, found = trace(fake_of(0), [candidate(0, verified=True, inliers=40, mapping=mapping),
+                                  candidate(1)])
+    assert found[0].hypothesis.source == "source_0.mp4" and found[0].hypothesis.pose_score > 0.9
+    assert all(f.hypothesis.pose_score is None for f in found
+               if f.hypothesis.source == "source_1.mp4")
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_part_of_a_view_is_the_same_stretch(backwards):
+    views, _ = trace(fake_of(0), [candidate(0)])
+    view = next(v for v in views if v.backwards == backwards and v.flip == 0)
+    part = view.part(4, 19)
+    grid = part.grid.reversed() if backwards else part.grid
+    np.testing.assert_allclose(grid.flow, fake_of(0)[0].pooled().part(4, 19).flow, atol=1e-5)
+
+
+def test_gain_tables_have_a_column_per_start_and_alignment():
+    views, found = trace(fake_of(0), [candidate(0)])
+    tables = gain_tables(views, found)
+    refined = sum(len(f.curve) > 0 for f in found)
+    assert [table.shape[0] for table in tables] == [COUNT - 1] * (len(views) + refined)
+    assert all(table.shape[1] == 1 for table in tables[len(views):])
+
+
+def test_motion_alone_finds_the_source():
+    sources = {f"source_{seed}": indexed(seed) for seed in range(4)} | {"nobody": None}
+    for grid in (fake_of(2)[0], fake_of(2)[0].mirrored()):
+        found = nearest_by_motion(grid, 25.0, sources, sources.get, keep=2)
+        assert found[0] == "source_2" and len(found) == 2
+    assert nearest_by_motion(fake_of(2)[0], 25.0, [], sources.get) == []
