@@ -1,12 +1,13 @@
 # make demo: set up, make the demo's videos, run the five steps over them, show the results.
-# make test: set up and run the tests.
+# make test: set up and run the tests, but for those marked slow.
+# make test-all: run all of them.
 
 PYTHON ?= python3
 VENV := .trace_env
 RUN := $(CURDIR)/$(VENV)/bin/python
 STEP := cd demo && $(RUN) $(CURDIR)
 
-.PHONY: setup demo test clean
+.PHONY: setup demo test test-all clean
 setup: $(VENV)/ready
 
 $(VENV)/ready: trace_env.txt
@@ -25,6 +26,9 @@ demo: setup
 	@echo "report: demo/step5_flow_trace/report.html"
 
 test: setup
+	$(RUN) -m pytest -q -m "not slow" tests
+
+test-all: setup
 	$(RUN) -m pytest -q tests
 
 clean:

@@ -21,7 +21,8 @@ from utils.batch import (Summary, add_common_options, keep_failures, log, run_ba
                          run_step)
 from utils.gone import handle_gone
 from utils.layout import (InputError, VideoFile, VideoRecord, check_name, evenly_spaced,
-                          find_videos, frame_name, fresh_folder, is_complete, write_image)
+                          find_videos, frame_name, fresh_folder, is_complete, unchanged,
+                          write_image)
 from utils.locks import remove_leftovers
 from utils.video import VideoError, VideoInfo, VideoReader, cut_short, probe
 
@@ -52,8 +53,8 @@ def extract(video: VideoFile, frame_root: Path, settings: dict, overwrite: bool)
     folder = frame_root / video.id
     if not overwrite and is_complete(folder, video, settings):
         return False
-    info = probe(video.path)
-    with fresh_folder(folder) as temporary:
+    with fresh_folder(folder) as temporary, unchanged(video.path):
+        info = probe(video.path)
         frame_count, frames = write_samples(video, info, settings["extract_num"], temporary)
         VideoRecord(file=video.name, size=video.path.stat().st_size, sha256=sha256_of(video.path),
                     fps=info.fps, frame_count=frame_count, width=info.width, height=info.height,

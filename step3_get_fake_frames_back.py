@@ -32,8 +32,8 @@ from utils.batch import (Summary, add_common_options, add_segmenter_options, kee
 from utils.geometry import Rectangle, background_region, cut_out, largest_rectangle
 from utils.gone import handle_gone
 from utils.layout import (RECTANGLES_NAME, InputError, VideoFile, VideoRecord, check_name,
-                          find_videos, frame_name, fresh_folder, is_complete, write_image,
-                          write_json)
+                          find_videos, frame_name, fresh_folder, is_complete, unchanged,
+                          write_image, write_json)
 from utils.locks import remove_leftovers
 from utils.video import Frame, VideoReader, cut_short, probe
 
@@ -79,10 +79,11 @@ def split(video: VideoFile, roots: dict[str, Path], settings: dict,
     if not overwrite and all(is_complete(root / video.id, video, settings)
                              for root in roots.values()):
         return False
-    info = probe(video.path)
     with ExitStack() as stack:
         folders = {name: stack.enter_context(fresh_folder(root / video.id))
                    for name, root in roots.items()}
+        stack.enter_context(unchanged(video.path))
+        info = probe(video.path)
         rectangles, frame_count = write_frames(video, folders, settings, segmenters())
         write_json(folders["rect"] / RECTANGLES_NAME, rectangles)
         record = VideoRecord(file=video.name, size=video.path.stat().st_size,

@@ -10,6 +10,10 @@ features, the fake as it is and mirrored. Writes `scene_ranking.csv` and, per fa
 `<scene-root>/fakes/<video id>.json` with scores, inliers, mirror and the estimated mapping.
 """
 
+if __name__ == "__main__":  # before the imports that take time
+    from utils.interrupt import stop_quietly
+    stop_quietly()
+
 import argparse
 import hashlib
 from collections.abc import Callable, Iterator
@@ -21,13 +25,15 @@ import numpy as np
 
 from models.face_detector import FaceDetector
 from models.scene import EMBEDDERS, SceneEmbedder, angular_distance, background_share
-from utils.batch import (Summary, add_common_options, per_thread, pick_device, run_batch,
-                         run_step)
+from utils.batch import (Summary, add_common_options, keep_failures, per_thread, pick_device,
+                         run_batch, run_step)
 from utils.geometry import largest_rectangle, person_region
+from utils.gone import drop_fakes
 from utils.layout import (InputError, VideoRecord, evenly_spaced, fake_result_path, frame_name,
-                          read_image, read_json, video_folders, write_json)
+                          read_image, video_folders, write_json)
+from utils.locks import remove_leftovers
 from utils.registration import Keypoints, Mapping, find_keypoints, register
-from utils.scene_index import SceneEntry, entry_path, indexed_ids, is_indexed
+from utils.scene_index import SceneEntry, drop_entries, is_indexed, read_ranking
 from utils.tables import SceneCandidate, write_table
 
 FAKE_FRAMES = 5  # backgrounds of a fake that are embedded
@@ -56,22 +62,24 @@ def main(fake_back_root: Path = Path("./step3_fake_backs/"),
     faces = per_thread(FaceDetector)
     settings = {"embedder": network.identity, "keypoint_frames": SOURCE_KEYPOINT_FRAMES}
     scene_root = Path(scene_root)
-    for gone in set(indexed_ids(scene_root)) - set(sources):
-        entry_path(scene_root, gone).unlink()
+    remove_leftovers(scene_root)
+    drop_entries(scene_root, sources)
+    drop_fakes(scene_root, fakes)
     index = partial(index_source, back_root=Path(source_back_root), overwrite=overwrite,
                     frame_root=Path(source_frame_root), scene_root=scene_root, settings=settings,
                     embedder=network, faces=faces)
     indexed = run_batch(sources.items(), index, name=lambda item: item[1].file,
-                        label="step 4, scene index", workers=workers)
+                        label="step 4, scene index", workers=workers, root=scene_root / "index")
     entries = read_index(scene_root, sources, settings)
     query = {**settings, "top_k": top_k, "verify": verify, "index": digest(entries)}
     trace = partial(trace_fake, entries=entries, back_root=Path(fake_back_root),
                     frame_root=Path(fake_frame_root), scene_root=scene_root, settings=query,
                     embedder=network, faces=faces, overwrite=overwrite)
     traced = run_batch(fakes.items(), trace, name=lambda item: item[1].file,
-                       label="step 4, scene trace", workers=workers)
+                       label="step 4, scene trace", workers=workers, root=scene_root / "fakes")
     write_table(scene_root / "scene_ranking.csv", SceneCandidate, rankings(scene_root, fakes))
     traced.failed = {**indexed.failed, **traced.failed}
+    keep_failures(scene_root, traced)
     return traced
 
 
@@ -107,8 +115,9 @@ def frame_keypoints(path: Path, background: np.ndarray, detector: FaceDetector,
 def read_index(scene_root: Path, sources: dict[str, VideoRecord],
                settings: dict) -> list[SceneEntry]:
     """All sources whose entry could be made. Raises InputError when there is none."""
-    entries = [SceneEntry.read(scene_root, video_id) for video_id, record in sources.items()
-               if is_indexed(scene_root, video_id, record, settings)]
+    found = [SceneEntry.read(scene_root, video_id) for video_id, record in sources.items()
+             if is_indexed(scene_root, video_id, record, settings)]
+    entries = [entry for entry in found if entry is not None]
     if not entries:
         raise InputError(f"{scene_root}: no source could be indexed")
     return entries
@@ -127,7 +136,7 @@ def trace_fake(item: tuple[str, VideoRecord], entries: list[SceneEntry], back_ro
     video_id, record = item
     path = fake_result_path(scene_root, video_id)
     made_with = {"record": asdict(record), "settings": settings}
-    if not overwrite and path.is_file() and read_json(path).get("made_with") == made_with:
+    if not overwrite and made_with_of(path, scene_root, video_id) == made_with:
         return False
     frames = [record.frames[i] for i in evenly_spaced(len(record.frames), FAKE_FRAMES)]
     backs = [read_image(back_root / video_id / frame_name(index)) for index in frames]
@@ -147,6 +156,14 @@ def trace_fake(item: tuple[str, VideoRecord], entries: list[SceneEntry], back_ro
         # where nothing can be verified the order means little: more candidates go on
         "candidates": [describe(*c) for c in candidates[:settings["top_k"] * (2 if plain else 1)]]})
     return True
+
+
+def made_with_of(path: Path, scene_root: Path, video_id: str) -> dict | None:
+    """What a stored ranking was made with; None when there is none that can be used."""
+    try:
+        return read_ranking(scene_root, video_id).get("made_with") if path.is_file() else None
+    except InputError:
+        return None
 
 
 def scene_scores(fake: np.ndarray, entries: list[SceneEntry]) -> np.ndarray:
@@ -185,7 +202,8 @@ def scene_note(plain: bool, candidates: list[tuple[float, SceneEntry, Mapping | 
 
 def describe(score: float, entry: SceneEntry, mapping: Mapping | None) -> dict:
     """One candidate for the JSON file."""
-    found = {"source": entry.record.file, "source_id": entry.id, "scene_score": score,
+    found = {"source": entry.record.file, "source_id": entry.id,
+             "source_sha256": entry.record.sha256, "scene_score": score,
              "angular_distance_rad": float(angular_distance(score)), "inliers": 0,
              "background_inliers": 0, "verified": verified_inliers(mapping) > 0, "flip": 0,
              "mapping": None}
@@ -201,8 +219,7 @@ def describe(score: float, entry: SceneEntry, mapping: Mapping | None) -> dict:
 def rankings(scene_root: Path, fakes: dict[str, VideoRecord]) -> Iterator[SceneCandidate]:
     """Rows of scene_ranking.csv, from the JSON files of the fakes."""
     for video_id in fakes:
-        path = fake_result_path(scene_root, video_id)
-        found = read_json(path) if path.is_file() else {"candidates": []}
+        found = read_ranking(scene_root, video_id)
         for rank, c in enumerate(found["candidates"], 1):
             yield SceneCandidate(found["fake"], rank, c["source"], c["scene_score"],
                                  c["angular_distance_rad"], c["inliers"], c["flip"])

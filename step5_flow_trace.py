@@ -11,33 +11,38 @@ rates, mirrored or not. Writes `traces.csv`, one JSON per fake with the alternat
 score curve, `report.html`, and each source's motion features, which the next fake uses again.
 """
 
+if __name__ == "__main__":  # before the imports that take time
+    from utils.interrupt import stop_quietly
+    stop_quietly()
+
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from models import pose
 from models.flow import make_flow
-from models.motion import MotionGrid, Square, cut_mask, cut_square, motion_grid, steady_square
-from models.pose import PoseClip, small_grey, small_weight
+from models.motion_embedder import MotionEmbedder
 from models.segmenter import make_segmenter
 from utils import answer, decision
-from utils.batch import (Summary, add_common_options, add_segmenter_options, per_thread,
-                         pick_device, run_batch, run_step)
-from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
-                          read_image, read_json, video_folders, write_json)
+from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures,
+                         per_thread, pick_device, run_batch, run_step)
+from utils.fake_motion import FakeRoots, measure_fake
+from utils.gone import drop_fakes
+from utils.layout import (InputError, VideoRecord, fake_result_path, video_folders, write_json)
+from utils.locks import remove_leftovers
 from utils.paths import find_stretches
-from utils.motion_search import nearest_by_motion
+from utils.motion_search import by_motion_alone, nearest_by_motion
 from utils.report import write_reports
-from utils.scene_index import indexed_ids
+from utils.scene_index import indexed_ids, read_ranking
 from utils.side_by_side import Roots
-from utils.source_motion import CHUNK, IndexedSource, MotionIndex
-from utils.tables import Trace, write_table
-from utils.views import (View, agreement_of, alignment_of, find_places, gain_tables, look_closer,
-                         views_of)
+from utils.source_motion import IndexedSource, MotionIndex
+from utils.tables import Trace, read_result, write_table
+from utils.views import (View, agreement_of, alignment_of, embedded, find_places, gain_tables,
+                         look_closer, views_of)
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
 ALTERNATIVES = 10  # hypotheses written per fake
@@ -47,10 +52,11 @@ ALTERNATIVES = 10  # hypotheses written per fake
 class Tools:
     """What the work on one fake needs."""
 
-    fake_roots: dict[str, Path]  # frames, masks, rect
+    fake_roots: FakeRoots
     scene_root: Path
     trace_root: Path
     index: MotionIndex
+    embedder: MotionEmbedder
     coefficients: np.ndarray
     top_k: int
     overwrite: bool
@@ -62,10 +68,10 @@ def main(video_root: Path = Path("./source_data/"),
          fake_rect_root: Path = Path("./step3_fake_rect/"),
          scene_root: Path = Path("./step4_scene_trace/"),
          trace_root: Path = Path("./step5_flow_trace/"), top_k: int = 20, flow: str = "dis",
-         raft_weights: str | None = None, segmenter: str = "selfie",
-         segmenter_model: Path | None = None, device: str = "auto", workers: int = 0,
-         overwrite: bool = False, index_all: bool = False, save_video: bool = False,
-         report: bool = True) -> Summary:
+         raft_weights: str | None = None, motion_model: Path | None = None,
+         segmenter: str = "selfie", segmenter_model: Path | None = None, device: str = "auto",
+         workers: int = 0, overwrite: bool = False, index_all: bool = False,
+         save_video: bool = False, report: bool = True) -> Summary:
     """Trace every fake that steps 3 and 4 have prepared.
 
     Raises InputError when a step before has not run, ModelFileError when a model is missing.
@@ -78,37 +84,51 @@ def main(video_root: Path = Path("./source_data/"),
     segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, device))
     index = MotionIndex(Path(trace_root) / "motion", Path(video_root), Path(scene_root), flows,
                         segmenters, overwrite)
-    tools = Tools({"frames": Path(fake_frame_root), "masks": Path(fake_mask_root),
-                   "rect": Path(fake_rect_root)}, Path(scene_root), Path(trace_root), index,
-                  decision.load_coefficients(), top_k, overwrite)
-    needed = {c["source_id"] for fake in fakes for c in candidates_of(fake, tools)}
+    tools = Tools(FakeRoots(Path(fake_frame_root), Path(fake_mask_root), Path(fake_rect_root)),
+                  Path(scene_root), Path(trace_root), index,
+                  MotionEmbedder(motion_model, device), decision.load_coefficients(), top_k,
+                  overwrite)
+    needed = needed_sources(fakes, tools)
     if index_all:
         needed |= set(indexed_ids(scene_root))
     if not needed:
         raise InputError(f"{scene_root}: no ranking in it; run step 4 first")
+    remove_leftovers(tools.trace_root)
+    index.drop_all_but(indexed_ids(tools.scene_root))
+    drop_fakes(tools.trace_root, fakes)
     indexed = run_batch(sorted(needed), index.add, name=str, label="step 5, source motion",
-                        workers=workers)
+                        workers=workers, root=index.root)
     if len(indexed.failed) == len(needed):
         raise InputError(f"{video_root}: none of the sources can be read there; check --video-root")
     load = lru_cache(maxsize=256)(index.read)
     traced = run_batch(fakes.items(), partial(trace_fake, tools=tools, load=load),
-                       name=lambda item: item[1].file, label="step 5, flow trace", workers=workers)
+                       name=lambda item: item[1].file, label="step 5, flow trace", workers=workers,
+                       root=tools.trace_root / "fakes")
     results = list(finished(fakes, tools.trace_root))
     write_table(tools.trace_root / "traces.csv", Trace,
                 [Trace(**row) for result in results for row in result["traces"]])
     traced.failed = {**indexed.failed, **traced.failed}
-    roots = Roots(tools.fake_roots["frames"], tools.fake_roots["masks"], tools.fake_roots["rect"],
+    roots = Roots(Path(fake_frame_root), Path(fake_mask_root), Path(fake_rect_root),
                   Path(video_root), tools.trace_root)
     shown = write_reports(results, roots, traced.failed, report=report, save_video=save_video,
                           workers=workers, overwrite=overwrite)
     traced.failed |= shown.failed
+    keep_failures(tools.trace_root, traced)
     return traced
 
 
 def candidates_of(fake_id: str, tools: Tools) -> list[dict]:
     """Candidates of a fake, best first, as step 4 wrote them; none when it has not seen it."""
-    path = fake_result_path(tools.scene_root, fake_id)
-    return read_json(path)["candidates"][:tools.top_k] if path.is_file() else []
+    return read_ranking(tools.scene_root, fake_id)["candidates"][:tools.top_k]
+
+
+def needed_sources(fakes: dict[str, VideoRecord], tools: Tools) -> set[str]:
+    """Ids of all candidates; a fake whose ranking is damaged fails later, alone."""
+    needed = set()
+    for fake_id in fakes:
+        with suppress(InputError):
+            needed |= {c["source_id"] for c in candidates_of(fake_id, tools)}
+    return needed
 
 
 def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
@@ -117,28 +137,28 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     fake_id, record = item
     candidates = candidates_of(fake_id, tools)
     others = unranked(candidates, tools)
-    made_with = {"record": asdict(record), "settings": tools.index.settings,
+    made_with = {"record": asdict(record),
+                 "settings": {**tools.index.settings, "embedder": tools.embedder.identity},
                  "coefficients": tools.coefficients.tolist(), "candidates": candidates,
                  "unreadable": [c["source"] for c in candidates
                                 if not tools.index.path(c["source_id"]).is_file()],
                  "searched": others}
-    path = fake_result_path(tools.trace_root, fake_id)
-    if not tools.overwrite and is_answered(path, made_with):
+    if not tools.overwrite and is_answered(fake_id, tools.trace_root, made_with):
         return False
-    square, grid, poses = fake_motion(fake_id, record, tools)
-    if grid is not None and others:
-        added = nearest_by_motion(grid, record.fps, others, load)
+    fake = measure_fake(tools.fake_roots, fake_id, record, tools.index.flow())
+    if fake is not None and others:
+        added = nearest_by_motion(fake.grid, record.fps, others, load)
         candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))
                                    for source_id in added]
     views = []
-    for candidate in candidates if grid is not None else []:
+    for candidate in candidates if fake is not None else []:
         source = load(candidate["source_id"])
         if source is not None:
-            views += views_of(grid, poses, square, record, candidate, source)
-    movement = float(np.abs(grid.flow).mean()) if grid is not None else 0.0
+            views += views_of(fake, record, candidate, source)
+    movement = float(np.abs(fake.grid.flow).mean()) if fake is not None else 0.0
     answers = trace_stretches(views, record, movement, {**made_with, "candidates": candidates},
                               load, tools)
-    write_json(path, result(record, answers, made_with))
+    write_json(fake_result_path(tools.trace_root, fake_id), result(record, answers, made_with))
     return True
 
 
@@ -152,16 +172,9 @@ def unranked(candidates: list[dict], tools: Tools) -> dict[str, str]:
             if source_id not in ranked}
 
 
-def by_motion_alone(source_id: str, candidates: list[dict], source: IndexedSource) -> dict:
-    """A candidate that step 4 did not rank: its scene is no nearer than that of the last one."""
-    scene_score = min((c["scene_score"] for c in candidates), default=0.0)
-    return {"source": source.file, "source_id": source_id, "scene_score": scene_score,
-            "inliers": 0, "background_inliers": 0, "verified": False, "flip": 0}
-
-
-def is_answered(path: Path, made_with: dict) -> bool:
-    """Whether a fake's JSON is there, made with the same input, in today's form."""
-    found = read_json(path) if path.is_file() else {}
+def is_answered(fake_id: str, trace_root: Path, made_with: dict) -> bool:
+    """Whether a fake's JSON is there, sound, made with the same input, in today's form."""
+    found = read_result(trace_root, fake_id) or {}
     return found.get("schema") == SCHEMA and found.get("made_with") == made_with
 
 
@@ -179,34 +192,13 @@ def trace_stretches(views: list[View], record: VideoRecord, movement: float, mad
     return parts if answer.tells_more([p["trace"] for p in parts], whole["trace"]) else [whole]
 
 
-def fake_motion(fake_id: str, record: VideoRecord, tools: Tools
-                ) -> tuple[Square | None, MotionGrid | None, PoseClip | None]:
-    """Steady square, motion and poses of a fake; None without a person or with one frame only."""
-    rectangles = read_json(tools.fake_roots["rect"] / fake_id / RECTANGLES_NAME)
-    square = steady_square([rectangles.get(str(index)) for index in record.frames])
-    if square is None or len(record.frames) < 2:
-        return square, None, None
-    grids, greys, weights = [], [], []
-    for start in range(0, len(record.frames) - 1, CHUNK):
-        names = [frame_name(index) for index in record.frames[start:start + CHUNK + 1]]
-        crops = np.stack([cut_square(read_image(tools.fake_roots["frames"] / fake_id / name),
-                                     square) for name in names])
-        masks = np.stack([cut_mask(read_image(tools.fake_roots["masks"] / fake_id / name), square)
-                          for name in names])
-        grids.append(motion_grid(crops, masks, tools.index.flow()))
-        new = slice(1 if start else 0, None)  # chunks share a frame
-        greys.append(small_grey(crops[new], pose.SIDE))
-        weights.append(small_weight(masks[new], pose.SIDE))
-    return (square, MotionGrid.joined(grids),
-            PoseClip(np.concatenate(greys), np.concatenate(weights)))
-
-
 def trace_stretch(views: list[View], stretch: tuple[int, int], record: VideoRecord,
                   movement: float, made_with: dict, load: Callable[[str], IndexedSource | None],
                   tools: Tools) -> dict:
     """Decide one stretch of a fake, (first, last) of its frames: its row and the evidence."""
     first, last = stretch
-    found = look_closer(find_places([view.part(first, last) for view in views]))
+    found = embedded(look_closer(find_places([view.part(first, last) for view in views])),
+                     tools.embedder)
     hypotheses = [f.hypothesis for f in found]
     features = decision.evidence(hypotheses, last - first + 1, movement)
     chances = decision.probabilities(features, tools.coefficients)
@@ -244,9 +236,9 @@ def source_id(candidates: list[dict], source: str) -> str:
 def finished(fakes: dict[str, VideoRecord], trace_root: Path) -> Iterator[dict]:
     """Results of all fakes that have one."""
     for fake_id in fakes:
-        path = fake_result_path(trace_root, fake_id)
-        if path.is_file():
-            yield read_json(path)
+        found = read_result(trace_root, fake_id)
+        if found is not None:
+            yield found
 
 
 if __name__ == "__main__":
@@ -268,6 +260,8 @@ if __name__ == "__main__":
     parser.add_argument("--raft-weights", default=None,
                         help="raft_small weights: a state dict, or the word torchvision for the "
                              "published ones (needs a connection once)")
+    parser.add_argument("--motion-model", type=Path, default=None,
+                        help="weights of the motion embedder (default: the shipped ones)")
     parser.add_argument("--index-all", action="store_true",
                         help="prepare the motion of all sources, not of the candidates alone: a "
                              "fake whose scene leads nowhere is then searched in all of them")

@@ -7,7 +7,6 @@ start of a source. Long vectors are lively pairs: they count more, as they do in
 signature (utils/matching.py). Weights: `models/training/train_flow.py`.
 """
 
-import json
 import pickle
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.fetch import ModelFileError, sha256_of
+from models.fetch import ModelFileError, checked_sha256, sha256_of
 from models.motion import COARSE, MotionGrid
 
 SHIPPED = Path(__file__).parent / "weights" / "motion_embedder.pt"
@@ -73,7 +72,7 @@ def load_net(path: Path) -> MotionNet:
 
     Raises ModelFileError when they do not fit, or are not those that the card beside them names.
     """
-    _check(path)
+    checked_sha256(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         net = MotionNet(len(state["head.weight"]))
@@ -84,20 +83,6 @@ def load_net(path: Path) -> MotionNet:
         raise ModelFileError(f"{path}: not weights of a motion embedder ({reason}); give those "
                              "that models/training/train_flow.py wrote") from error
     return net.eval().requires_grad_(False)
-
-
-def _check(path: Path) -> None:
-    """Raises ModelFileError when a weight file differs from what its card says."""
-    card = path.with_suffix(".json")
-    try:
-        checksum = sha256_of(path)
-        expected = json.loads(card.read_bytes())["sha256"] if card.is_file() else checksum
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(f"{path}: the weights, or the card {card.name}, cannot be read "
-                             f"({error}); restore them, or give another file") from error
-    if expected != checksum:
-        raise ModelFileError(f"{path}: damaged or exchanged, its SHA-256 is not the one in "
-                             f"{card.name}; restore it, or give another file")
 
 
 class MotionEmbedder:

@@ -89,7 +89,8 @@ def again(*numbers: int, **options: object) -> dict:
 def stamps(root: Path) -> dict[str, int]:
     """Change times of everything the steps made, but for the tables of each run."""
     return {file.relative_to(root).as_posix(): file.stat().st_mtime_ns for made in MADE
-            for file in (root / made).rglob("*") if file.is_file() and file.name not in TABLES}
+            for file in (root / made).rglob("*") if file.is_file()
+            and file.name not in (*TABLES, "failed.json")}
 
 
 def files_of(root: Path, folder: str) -> set[str]:
@@ -215,7 +216,7 @@ def test_nobody_is_said_and_kept_as_null(project):
 def test_report_escapes_names_and_needs_nothing_else(project):
     html = (project[0] / "step5_flow_trace/report.html").read_text(encoding="utf-8")
     assert html.count("<script") == 1 and "&lt;script&gt;alert(1)&lt;&amp;" in html
-    assert not re.search(r"(?:src|href)=\"(?!data:image/|#|reports/)", html)
+    assert not re.search(r"(?:src|href)=\"(?!data:|#|reports/)", html)
     assert html.count("data:image/jpeg") >= len(TRUTH)
     assert "sub/-gespiegelt ü.avi" in html and "-début.mp4" in html
     assert len(list((project[0] / "step5_flow_trace/reports").rglob("*.html"))) >= len(TRUTH)
@@ -259,7 +260,7 @@ def test_a_database_grows_by_a_file_and_notices_another_content(own_copy):
     assert found[1].done == found[2].done == ["new.mp4", "talk one.mp4"]
     after = stamps(own_copy)
     touched = {name for name in after if after[name] != before.get(name)}
-    sources = {name for name in touched if "/fakes/" not in name}
+    sources = {name for name in touched if "/fakes/" not in name and "/reports/" not in name}
     assert sources and all("/new" in name or "/talk one" in name for name in sources)
     assert {f"step{rest}.npz" for rest in (
         "4_scene_trace/index/new", "4_scene_trace/index/talk one", "5_flow_trace/motion/new",

@@ -5,6 +5,7 @@ import pytest
 
 from models.motion import COARSE, FINE, MotionGrid
 from models.pose import CELLS, SIDE, PoseClip
+from utils.fake_motion import FakeMotion
 from utils.layout import VideoRecord
 from utils.matching import prepare
 from utils.motion_search import nearest_by_motion
@@ -53,7 +54,8 @@ def candidate(seed: int, **changed: object) -> dict:
 def trace(fake: tuple[MotionGrid, PoseClip], candidates: list[dict]):
     grid, poses = fake
     views = [view for c in candidates for view in views_of(
-        grid, poses, SQUARE, record_of(len(grid) + 1), c, indexed(int(c["source_id"][7:])))]
+        FakeMotion(SQUARE, grid, poses), record_of(len(grid) + 1), c,
+        indexed(int(c["source_id"][7:])))]
     return views, look_closer(find_places(views))
 
 

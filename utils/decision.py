@@ -15,8 +15,9 @@ import numpy as np
 from utils.layout import InputError, read_json
 
 DECISION_FILE = Path(__file__).parents[1] / "models" / "weights" / "decision.json"
-FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pose", "pose_lead",
-            "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate")
+FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "embedded", "posed", "pose",
+            "pose_lead", "person_inliers", "background_inliers", "scene", "frames", "movement",
+            "uneven_rate")
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
 MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
 MIN_FRAMES = 8  # shorter fakes are never more than ambiguous: too much fits them
@@ -37,6 +38,7 @@ class Hypothesis:
     inliers: int
     background_inliers: int
     registered: bool  # the comparison was made through the local features' mapping
+    embedded_score: float = 0.0  # cosine of the learned motion embeddings, -1 to 1
 
 
 def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.ndarray:
@@ -53,7 +55,7 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.n
         rows.append((
             1.0, h.motion_score, _lead(h.motion_score, elsewhere, MAX_AHEAD),
             _lead(h.motion_score, same, MAX_AHEAD_IN_SOURCE),
-            float(posed), h.pose_score or 0.0,
+            h.embedded_score, float(posed), h.pose_score or 0.0,
             _lead(h.pose_score, poses, MAX_AHEAD) if posed else 0.0,
             np.log1p(max(0, h.inliers - h.background_inliers)), np.log1p(h.background_inliers),
             h.scene_score, np.log(frames / 25), np.log(movement + 0.01),
@@ -83,7 +85,7 @@ def load_coefficients(path: Path = DECISION_FILE) -> np.ndarray:
 
 
 def verdict(chances: np.ndarray, frames: int) -> str:
-    """Verdict on a fake from probabilities(): the majority's word, ambiguous where there is none."""
+    """Verdict from probabilities(): the majority's word, ambiguous where there is none."""
     if chances[-1] >= 0.5:
         return NO_SOURCE
     clear = len(chances) > 1 and chances[:-1].max() >= 0.5

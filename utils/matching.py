@@ -149,7 +149,7 @@ def rough_places(scores: PairScores, natural: float = 1.0, keep: int = 5,
 
 
 def believed(score: float, rate: float, natural: float = 1.0) -> float:
-    """A score after the handicap of its rate: the misfit, 1 - score, of unusual rates is enlarged."""
+    """A score less the handicap of its rate: the misfit, 1 - score, of unusual ones is enlarged."""
     if rate in (1.0, natural):
         return score
     share = UNUSUAL_RATE if rate in RATES else FINE_RATE
@@ -191,6 +191,13 @@ def refine(scores: PairScores, rough: Alignment, natural: float = 1.0) -> Alignm
     return _alignment(scores, *best[1:])
 
 
+def motion_along(source: SourceMotion, at: np.ndarray) -> MotionGrid:
+    """The source's motion between the frames `at` [n + 1], as a fake's would be that has them."""
+    steps = np.maximum(np.diff(at), 1)[:, None, None]
+    return MotionGrid(source.total[at[1:]] - source.total[at[:-1]],
+                      (source.mass[at[1:]] - source.mass[at[:-1]]) / steps)
+
+
 def place_score(fake: MotionGrid, source: SourceMotion, place: Alignment) -> float:
     """Score of one place over short and long displacements together, -1 to 1.
 
@@ -211,11 +218,9 @@ def place_score(fake: MotionGrid, source: SourceMotion, place: Alignment) -> flo
 
 def cell_scores(fake: MotionGrid, source: SourceMotion, place: Alignment) -> np.ndarray:
     """Score of every cell of the person square alone, [G, G]; NaN where one has no person."""
-    steps = np.maximum(np.diff(place.at), 1)[:, None, None]
-    weight = (source.mass[place.at[1:]] - source.mass[place.at[:-1]]) / steps
-    both = np.sqrt(fake.weight * weight)
-    moved = source.total[place.at[1:]] - source.total[place.at[:-1]]
-    f, g = (_signature(flow, both).reshape(*both.shape, 2) for flow in (fake.flow, moved))
+    moved = motion_along(source, place.at)
+    both = np.sqrt(fake.weight * moved.weight)
+    f, g = (_signature(flow, both).reshape(*both.shape, 2) for flow in (fake.flow, moved.flow))
     sums = [(a * b).sum((0, 3)) for a, b in ((f, g), (f, f), (g, g))]
     return np.where(both.mean(0) > LEAST_PERSON, _cosine(*sums), np.nan)
 

@@ -29,3 +29,10 @@ def nearest_by_motion(fake: MotionGrid, fps: float, source_ids: Iterable[str],
                   for rate in dict.fromkeys((1.0, source.fps / fps))]
         best[source_id] = max((float(curve.max()) for curve in curves if len(curve)), default=-1.0)
     return sorted(best, key=lambda source_id: -best[source_id])[:keep]
+
+
+def by_motion_alone(source_id: str, candidates: list[dict], source: IndexedSource) -> dict:
+    """A candidate that step 4 did not rank: its scene is no nearer than that of the last one."""
+    scene_score = min((c["scene_score"] for c in candidates), default=0.0)
+    return {"source": source.file, "source_id": source_id, "scene_score": scene_score,
+            "inliers": 0, "background_inliers": 0, "verified": False, "flip": 0}

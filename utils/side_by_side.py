@@ -13,7 +13,7 @@ from models.motion import Square, steady_square
 from utils import heatmap
 from utils.clip_mapping import ClipMapping, find_mapping, rescaled
 from utils.heatmap import Look
-from utils.layout import RECTANGLES_NAME, InputError, frame_name, read_image, read_json
+from utils.layout import InputError, frame_name, read_image, read_rectangles
 from utils.video import VideoReader
 
 WORK_SIDE = 640  # pixels; larger frames are scaled down to it
@@ -137,7 +137,7 @@ def source_facts(roots: Roots, video_id: str) -> SourceFacts | None:
 def fake_square(roots: Roots, video_id: str, record: dict) -> Square | None:
     """Person square of a fake, pixels of its frames; None when nobody is in it."""
     try:
-        rectangles = read_json(roots.rects / video_id / RECTANGLES_NAME)
+        rectangles = read_rectangles(roots.rects / video_id)
     except InputError:
         return None
     return steady_square([rectangles.get(str(index)) for index in record["frames"]])

@@ -11,18 +11,22 @@ from typing import TypeVar
 
 import numpy as np
 
-from models.motion import MotionGrid, Square
+from models.motion import MotionGrid
+from models.motion_embedder import MotionEmbedder
 from models.pose import PoseClip, pose_score
 from utils.decision import Hypothesis
+from utils.fake_motion import FakeMotion
 from utils.geometry import square_mapping
 from utils.layout import VideoRecord
 from utils.matching import (RATES, Alignment, PairScores, believed, cell_scores, energies,
-                            pair_scores, place_score, refine, rough_places, same_place, slide)
+                            motion_along, pair_scores, place_score, refine, rough_places,
+                            same_place, slide)
 from utils.paths import follow, gains, path_gain
 from utils.source_motion import IndexedSource
 
 Located = TypeVar("Located", "Place", "Found")  # has a view and an alignment
 PLACES = 5  # places kept per candidate
+JUDGED = 24  # places per fake that the decision weighs
 REFINED = 8  # places looked at more closely per fake
 LEAST_ENERGY = 0.3  # of the liveliest view's: views that show less of the person gain less
 
@@ -66,18 +70,18 @@ class View:
                           self.registered)
 
 
-def views_of(fake: MotionGrid, poses: PoseClip, square: Square, record: VideoRecord,
-             candidate: dict, source: IndexedSource) -> list[View]:
+def views_of(fake: FakeMotion, record: VideoRecord, candidate: dict,
+             source: IndexedSource) -> list[View]:
     """All ways to compare a fake with one source: person square to person square, and, where local
     features gave a mapping, through that (then it is known whether the fake is mirrored); forwards
     and backwards."""
-    turned = {0: fake, 1: fake.mirrored()}
+    turned = {0: fake.grid, 1: fake.grid.mirrored()}
     natural = source.fps / record.fps
     if candidate["verified"]:
         flip = candidate["flip"]
-        mapping = square_mapping(np.array(candidate["mapping"]), square, source.square,
+        mapping = square_mapping(np.array(candidate["mapping"]), fake.square, source.square,
                                  record.width if flip else None)
-        pose = (poses.mirrored() if flip else poses).mapped(mapping)
+        pose = (fake.poses.mirrored() if flip else fake.poses).mapped(mapping)
         plain = View(candidate, source, turned[flip].pooled(), pose, flip, False, False, natural)
         views = [plain, replace(plain, grid=turned[flip].warped(mapping).pooled(),
                                 registered=True)]
@@ -154,6 +158,12 @@ def refined(place: Place) -> Found:
     even = refine(scores, place.alignment, view.natural)
     alignment = follow(scores, even, (1.0, view.natural))
     return Found(view.judge(alignment), view, alignment, slide(scores, even.rate, even.phase))
+
+
+def embedded(found: list[Found], embedder: MotionEmbedder) -> list[Found]:
+    """The best of what was found, with the learned similarity of its motion."""
+    return [replace(f, hypothesis=replace(f.hypothesis, embedded_score=embedder.similarity(
+        f.view.grid, motion_along(f.view.source.motion, f.alignment.at)))) for f in found[:JUDGED]]
 
 
 def alignment_of(found: Found) -> list[int]:

@@ -14,15 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from models import pose
 from models.flow import FlowEstimator, make_flow
-from models.motion import MotionGrid, Square, cut_mask, cut_square, motion_grid, steady_square
-from models.pose import PoseClip, small_grey, small_weight
+from models.motion import MotionGrid
 from models.segmenter import make_segmenter
 from models.training.fit_decision import SKIPPED_TIERS, is_elsewhere, is_right
 from utils.batch import per_thread, run_batch
-from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
-                          read_arrays, read_image, read_json, video_folders, write_arrays)
+from utils.fake_motion import FakeRoots, measure_fake
+from utils.layout import (InputError, VideoRecord, fake_result_path, read_arrays, read_json, video_folders, write_arrays)
 from utils.source_motion import IndexedSource, MotionIndex
 from utils.tables import read_table
 from utils.views import Found, find_places, look_closer, views_of
@@ -182,34 +180,20 @@ def _make_example(fake_id: str, origin: dict, work: Path, flow: FlowEstimator,
                   load: Callable[[str], IndexedSource | None], path: Path) -> bool:
     """Search one fake's places and write its example; False when there is nothing to compare."""
     record, row = VideoRecord(**origin["record"]), origin["truth"]
-    square, grid, poses = fake_motion(work, fake_id, record, flow)
+    roots = FakeRoots(work / "step3_fake_frames", work / "step3_fake_masks",
+                      work / "step3_fake_rect")
+    fake = measure_fake(roots, fake_id, record, flow)
     views = []
-    for candidate in origin["candidates"] if grid is not None else []:
+    for candidate in origin["candidates"] if fake is not None else []:
         source = load(candidate["source_id"])
         if source is not None:
-            views += views_of(grid, poses, square, record, candidate, source)
+            views += views_of(fake, record, candidate, source)
     found = look_closer(find_places(views))
     kept = [f for rank, f in enumerate(found) if rank < KEPT or is_right(f.hypothesis, row)]
     if kept:
-        plain = (grid.mirrored() if row["flip"] == "1" else grid).pooled()
+        plain = (fake.grid.mirrored() if row["flip"] == "1" else fake.grid).pooled()
         write_example(path, origin, kept, plain)
     return bool(kept)
-
-
-def fake_motion(work: Path, fake_id: str, record: VideoRecord, flow: FlowEstimator
-                ) -> tuple[Square | None, MotionGrid | None, PoseClip | None]:
-    """Steady square, motion and poses of a fake; None without a person or with one frame only."""
-    rectangles = read_json(work / "step3_fake_rect" / fake_id / RECTANGLES_NAME)
-    square = steady_square([rectangles.get(str(index)) for index in record.frames])
-    if square is None or len(record.frames) < 2:
-        return square, None, None
-    names = [frame_name(index) for index in record.frames]
-    crops, masks = (np.stack([cut(read_image(work / folder / fake_id / name), square)
-                              for name in names])
-                    for cut, folder in ((cut_square, "step3_fake_frames"),
-                                        (cut_mask, "step3_fake_masks")))
-    return (square, motion_grid(crops, masks, flow),
-            PoseClip(small_grey(crops, pose.SIDE), small_weight(masks, pose.SIDE)))
 
 
 def write_example(path: Path, origin: dict, found: list[Found], plain: MotionGrid) -> None:
