@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 
 from models.flow import make_flow
-from models.motion_embedder import MotionEmbedder
 from models.segmenter import make_segmenter
 from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures,
@@ -41,8 +40,8 @@ from utils.scene_index import indexed_ids, read_ranking
 from utils.side_by_side import Roots
 from utils.source_motion import IndexedSource, MotionIndex
 from utils.tables import Trace, read_result, write_table
-from utils.views import (View, agreement_of, alignment_of, embedded, find_places, gain_tables,
-                         look_closer, views_of)
+from utils.views import (View, agreement_of, alignment_of, find_places, gain_tables, look_closer,
+                         views_of)
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
 ALTERNATIVES = 10  # hypotheses written per fake
@@ -56,7 +55,6 @@ class Tools:
     scene_root: Path
     trace_root: Path
     index: MotionIndex
-    embedder: MotionEmbedder
     coefficients: np.ndarray
     top_k: int
     overwrite: bool
@@ -68,10 +66,10 @@ def main(video_root: Path = Path("./source_data/"),
          fake_rect_root: Path = Path("./step3_fake_rect/"),
          scene_root: Path = Path("./step4_scene_trace/"),
          trace_root: Path = Path("./step5_flow_trace/"), top_k: int = 20, flow: str = "dis",
-         raft_weights: str | None = None, motion_model: Path | None = None,
-         segmenter: str = "selfie", segmenter_model: Path | None = None, device: str = "auto",
-         workers: int = 0, overwrite: bool = False, index_all: bool = False,
-         save_video: bool = False, report: bool = True) -> Summary:
+         raft_weights: str | None = None, segmenter: str = "selfie",
+         segmenter_model: Path | None = None, device: str = "auto", workers: int = 0,
+         overwrite: bool = False, index_all: bool = False, save_video: bool = False,
+         report: bool = True) -> Summary:
     """Trace every fake that steps 3 and 4 have prepared.
 
     Raises InputError when a step before has not run, ModelFileError when a model is missing.
@@ -86,8 +84,7 @@ def main(video_root: Path = Path("./source_data/"),
                         segmenters, overwrite)
     tools = Tools(FakeRoots(Path(fake_frame_root), Path(fake_mask_root), Path(fake_rect_root)),
                   Path(scene_root), Path(trace_root), index,
-                  MotionEmbedder(motion_model, device), decision.load_coefficients(), top_k,
-                  overwrite)
+                  decision.load_coefficients(), top_k, overwrite)
     needed = needed_sources(fakes, tools)
     if index_all:
         needed |= set(indexed_ids(scene_root))
@@ -138,7 +135,7 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     candidates = candidates_of(fake_id, tools)
     others = unranked(candidates, tools)
     made_with = {"record": asdict(record),
-                 "settings": {**tools.index.settings, "embedder": tools.embedder.identity},
+                 "settings": tools.index.settings,
                  "coefficients": tools.coefficients.tolist(), "candidates": candidates,
                  "unreadable": [c["source"] for c in candidates
                                 if not tools.index.path(c["source_id"]).is_file()],
@@ -197,8 +194,7 @@ def trace_stretch(views: list[View], stretch: tuple[int, int], record: VideoReco
                   tools: Tools) -> dict:
     """Decide one stretch of a fake, (first, last) of its frames: its row and the evidence."""
     first, last = stretch
-    found = embedded(look_closer(find_places([view.part(first, last) for view in views])),
-                     tools.embedder)
+    found = look_closer(find_places([view.part(first, last) for view in views]))
     hypotheses = [f.hypothesis for f in found]
     features = decision.evidence(hypotheses, last - first + 1, movement)
     chances = decision.probabilities(features, tools.coefficients)
@@ -260,8 +256,6 @@ if __name__ == "__main__":
     parser.add_argument("--raft-weights", default=None,
                         help="raft_small weights: a state dict, or the word torchvision for the "
                              "published ones (needs a connection once)")
-    parser.add_argument("--motion-model", type=Path, default=None,
-                        help="weights of the motion embedder (default: the shipped ones)")
     parser.add_argument("--index-all", action="store_true",
                         help="prepare the motion of all sources, not of the candidates alone: a "
                              "fake whose scene leads nowhere is then searched in all of them")

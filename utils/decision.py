@@ -15,9 +15,8 @@ import numpy as np
 from utils.layout import InputError, read_json
 
 DECISION_FILE = Path(__file__).parents[1] / "models" / "weights" / "decision.json"
-FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "embedded", "posed", "pose",
-            "pose_lead", "person_inliers", "background_inliers", "scene", "frames", "movement",
-            "uneven_rate")
+FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pose", "pose_lead",
+            "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate")
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
 MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
 MIN_FRAMES = 8  # shorter fakes are never more than ambiguous: too much fits them
@@ -38,7 +37,6 @@ class Hypothesis:
     inliers: int
     background_inliers: int
     registered: bool  # the comparison was made through the local features' mapping
-    embedded_score: float = 0.0  # cosine of the learned motion embeddings, -1 to 1
 
 
 def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.ndarray:
@@ -55,7 +53,7 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.n
         rows.append((
             1.0, h.motion_score, _lead(h.motion_score, elsewhere, MAX_AHEAD),
             _lead(h.motion_score, same, MAX_AHEAD_IN_SOURCE),
-            h.embedded_score, float(posed), h.pose_score or 0.0,
+            float(posed), h.pose_score or 0.0,
             _lead(h.pose_score, poses, MAX_AHEAD) if posed else 0.0,
             np.log1p(max(0, h.inliers - h.background_inliers)), np.log1p(h.background_inliers),
             h.scene_score, np.log(frames / 25), np.log(movement + 0.01),

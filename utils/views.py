@@ -12,21 +12,18 @@ from typing import TypeVar
 import numpy as np
 
 from models.motion import MotionGrid
-from models.motion_embedder import MotionEmbedder
 from models.pose import PoseClip, pose_score
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
 from utils.geometry import square_mapping
 from utils.layout import VideoRecord
 from utils.matching import (RATES, Alignment, PairScores, believed, cell_scores, energies,
-                            motion_along, pair_scores, place_score, refine, rough_places,
-                            same_place, slide)
+                            pair_scores, place_score, refine, rough_places, same_place, slide)
 from utils.paths import follow, gains, path_gain
 from utils.source_motion import IndexedSource
 
 Located = TypeVar("Located", "Place", "Found")  # has a view and an alignment
 PLACES = 5  # places kept per candidate
-JUDGED = 24  # places per fake that the decision weighs
 REFINED = 8  # places looked at more closely per fake
 LEAST_ENERGY = 0.3  # of the liveliest view's: views that show less of the person gain less
 
@@ -158,12 +155,6 @@ def refined(place: Place) -> Found:
     even = refine(scores, place.alignment, view.natural)
     alignment = follow(scores, even, (1.0, view.natural))
     return Found(view.judge(alignment), view, alignment, slide(scores, even.rate, even.phase))
-
-
-def embedded(found: list[Found], embedder: MotionEmbedder) -> list[Found]:
-    """The best of what was found, with the learned similarity of its motion."""
-    return [replace(f, hypothesis=replace(f.hypothesis, embedded_score=embedder.similarity(
-        f.view.grid, motion_along(f.view.source.motion, f.alignment.at)))) for f in found[:JUDGED]]
 
 
 def alignment_of(found: Found) -> list[int]:
