@@ -85,7 +85,7 @@ def _evidence(path: Path) -> list[Evidence]:
         return [Evidence([Hypothesis(**h) for h in part["evidence"]["hypotheses"]],
                          int(part["evidence"]["frames"]), float(part["evidence"]["movement_px"]),
                          float(part["no_source_probability"]))
-                for part in stored.get("stretches", [stored])]
+                for part in stored["stretches"]]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not as this version of step 5 writes it ({error}); run step 5 "
                          "again") from error
