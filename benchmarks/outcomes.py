@@ -3,16 +3,17 @@
 A found row of traces.csv belongs to the true stretch with which it shares most frames of the fake
 (to the one whose source it names where two share equally many), and `no_source` answers every
 stretch that it overlaps. Of several rows for one stretch the one that shares most frames is
-judged. Both ends are compared at the stretch's own first and last frame of the fake: where the row
+judged; for a stretch without a source a traced one before any other. Both ends are compared at the stretch's own first and last frame of the fake: where the row
 covers another part of the fake, its places in the source are extrapolated along its own line.
 """
 
 from dataclasses import dataclass
 
 from benchmarks.truths import Stretch, by_fake
-from utils.decision import NO_SOURCE
+from utils.decision import NO_SOURCE, TRACED
 from utils.layout import InputError
 
+WRONG_COUNTS = 10**9  # more than any number of frames
 MISSING = "missing"  # verdict on a stretch for which there is no row
 CONFIDENT_START, CONFIDENT_END = 1, 2  # frames within which `confidence` promises to be right
 
@@ -124,6 +125,8 @@ def _match(stretches: list[Stretch], rows: list[Found]) -> list[Found | None]:
                    key=lambda i: (shares[i], row.source in stretches[i].sources))
         for number, share in enumerate(shares):
             belongs = number == home or row.verdict == NO_SOURCE
+            if not stretches[number].sources and row.verdict == TRACED:
+                share += WRONG_COUNTS  # without a source any trace is wrong, however short
             if share and belongs and (best[number] is None or share > best[number][0]):
                 best[number] = (share, row)
     return [pair[1] if pair else None for pair in best]

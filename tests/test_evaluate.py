@@ -131,6 +131,12 @@ def test_two_rows_for_one_stretch_the_longer_is_judged():
                                                                                                129)
 
 
+def test_any_trace_of_a_fake_without_a_source_is_wrong():
+    rows = [row("", None, None, 0, 79), row("b.mp4", 5, 14, 80, 89)]
+    outcome, = compare([part("", 0, 89, 0, 89)], rows)
+    assert outcome.verdict == "traced" and outcome.found_source == "b.mp4"
+
+
 def test_reversed_and_sped_up_fakes():
     backwards = [part("a.mp4", 90, 51, 0, 39)]
     right, forward = row("a.mp4", 90, 51, 0, 39), row("a.mp4", 51, 90, 0, 39)

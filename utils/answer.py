@@ -12,6 +12,7 @@ from utils.source_motion import IndexedSource
 from utils.tables import Trace
 
 SAME_RUN = 6  # frames by which a stretch may miss where the one before was going
+SURE_PART = 0.8  # least confidence of a stretch that a fake is cut for
 UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared
 
 
@@ -51,11 +52,15 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
 
 
 def tells_more(parts: list[Trace], whole: Trace) -> bool:
-    """Whether a fake's stretches, traced each on its own, say more than the fake as a whole."""
-    traced = [part for part in parts if part.verdict == decision.TRACED]
-    if len(traced) > 1:
-        return any(not _goes_on(*pair) for pair in zip(traced, traced[1:]))
-    return len(traced) == 1 and whole.verdict != decision.TRACED
+    """Whether a fake's stretches, traced each on its own, say more than the fake as a whole.
+
+    The cuts were laid where the parts fit best, so each has to be surer than a whole fake.
+    """
+    sure = [part for part in parts
+            if part.verdict == decision.TRACED and part.confidence >= SURE_PART]
+    if len(sure) > 1:
+        return any(not _goes_on(*pair) for pair in zip(sure, sure[1:]))
+    return len(sure) == 1 and whole.verdict != decision.TRACED
 
 
 def _goes_on(one: Trace, other: Trace) -> bool:

@@ -94,7 +94,7 @@ def explain(word: str, best: Hypothesis, chances: np.ndarray) -> str:
     """One plain sentence for the verdict. chances: what probabilities() gave."""
     chance = 100 * chances[:-1].max()
     percent = "over 99 %" if chance > 99 else f"{chance:.0f} %"
-    scene = (f"{best.inliers} local features agree" if best.registered
+    scene = (f"{best.inliers} local features agree" if best.pose_score is not None
              else f"the scenes' cosine is {best.scene_score:.2f}")
     match = f"motion matches {best.motion_score:.2f}, {scene}"
     if word == NO_SOURCE:

@@ -93,7 +93,7 @@ def doubts(stretch: Stretch, unreadable: list[str]) -> list[str]:
 
 def _weak_points(best: dict) -> list[str]:
     found = []
-    if not best["registered"]:
+    if best["pose_score"] is None:  # no mapping by local features
         found.append("No local features tie the two pictures together; the answer rests on motion "
                      "and on how alike the scenes look.")
     if best["motion_score"] < WEAK_MOTION:

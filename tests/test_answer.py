@@ -1,0 +1,51 @@
+"""When a fake is told stretch by stretch, and when as a whole."""
+
+from dataclasses import replace
+
+import pytest
+
+from utils.answer import SURE_PART, tells_more
+from utils.tables import Trace
+
+WHOLE = Trace(fake="a.mp4", fake_start_frame=0, fake_end_frame=59, verdict="no_source",
+              source=None, start_frame=None, end_frame=None, start_time_s=None, end_time_s=None,
+              rate=None, flip=None, scene_score=None, motion_score=None, confidence=0.7,
+              runner_up=None, reason="")
+FIRST = replace(WHOLE, fake_end_frame=29, verdict="traced", source="s.mp4", start_frame=100,
+                end_frame=129, rate=1.0, flip=0, confidence=0.95)
+TRACED = replace(FIRST, fake_end_frame=59, end_frame=159)
+
+
+def second(**changed: object) -> Trace:
+    return replace(FIRST, fake_start_frame=30, fake_end_frame=59, start_frame=300, end_frame=329,
+                   **changed)
+
+
+@pytest.mark.parametrize("whole", [WHOLE, TRACED])
+def test_two_sure_stretches_at_two_places(whole):
+    assert tells_more([FIRST, second()], whole)
+    assert tells_more([FIRST, second(source="other.mp4")], whole)
+
+
+@pytest.mark.parametrize("start", [130, 127, 135])
+def test_a_stretch_that_goes_on_is_no_other(start):
+    on = replace(second(), start_frame=start, end_frame=start + 29)
+    assert not tells_more([FIRST, on], TRACED)
+    assert tells_more([FIRST, replace(on, flip=1)], TRACED)
+
+
+def test_backwards_stretches_go_on_downwards():
+    first = replace(FIRST, start_frame=129, end_frame=100, rate=-1.0)
+    on = replace(second(), start_frame=99, end_frame=70, rate=-1.0)
+    assert not tells_more([first, on], TRACED)
+
+
+def test_one_sure_stretch_counts_only_where_the_whole_says_nothing():
+    nothing = second(verdict="no_source", source=None)
+    assert tells_more([FIRST, nothing], WHOLE) and not tells_more([FIRST, nothing], TRACED)
+
+
+def test_unsure_stretches_say_nothing():
+    unsure = replace(FIRST, confidence=SURE_PART - 0.01)
+    assert not tells_more([unsure, replace(second(), confidence=0.6)], WHOLE)
+    assert not tells_more([replace(FIRST, verdict="ambiguous")], WHOLE)
