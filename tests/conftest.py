@@ -5,6 +5,13 @@ import signal
 import pytest
 
 
+def pytest_configure() -> None:
+    """Take SIGINT as usual, also where tests run in the background of a shell that ignores it:
+    the steps that the tests start would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def keep_the_interrupt_handler():
     """A step that is run as a script in this process takes SIGINT over: give it back."""
