@@ -44,6 +44,7 @@ from utils.views import (View, agreement_of, alignment_of, find_places, gain_tab
                          views_of)
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
+METHOD = 2  # to be raised when the same input would be traced another way
 ALTERNATIVES = 10  # hypotheses written per fake
 
 
@@ -134,8 +135,7 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     fake_id, record = item
     candidates = candidates_of(fake_id, tools)
     others = unranked(candidates, tools)
-    made_with = {"record": asdict(record),
-                 "settings": tools.index.settings,
+    made_with = {"method": METHOD, "record": asdict(record), "settings": tools.index.settings,
                  "coefficients": tools.coefficients.tolist(), "candidates": candidates,
                  "unreadable": [c["source"] for c in candidates
                                 if not tools.index.path(c["source_id"]).is_file()],
