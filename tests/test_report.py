@@ -13,9 +13,9 @@ import pytest
 from report_project import COUNT, FAILED, SOURCE, START, UNDECODABLE, make_project
 from utils import report
 from utils.layout import InputError
-from utils.report import Templates, write_page, write_reports
+from utils.report import Templates, page_path, write_page, write_reports
 from utils.report_words import finding, percent, speed, time_code
-from utils.side_by_side import source_frames, stretches_of
+from utils.side_by_side import fake_id, source_frames, stretches_of
 
 SCHEMA = json.loads((Path(report.__file__).parent / "trace.schema.json").read_text("utf-8"))
 
@@ -131,6 +131,17 @@ def test_what_changed_is_made_again(own_copy, monkeypatch):
     (roots.videos / "away.mp4").rename(roots.videos / SOURCE)
     monkeypatch.setattr(report, "PAGE_VERSION", report.PAGE_VERSION + 1)
     assert len(write_reports(results, roots, {}).done) == len(results)
+
+
+def test_pages_of_fakes_that_are_gone_go(own_copy):
+    roots, results = own_copy
+    foreign = roots.traces / "reports" / "mine.html"
+    foreign.write_text("<p>my own notes</p>", encoding="utf-8")
+    gone, *kept = results
+    write_reports(kept, roots, {})
+    left = set((roots.traces / "reports").rglob("*.*"))
+    assert not {page_path(roots, fake_id(gone), end) for end in (".html", ".jpg")} & left
+    assert {page_path(roots, fake_id(result)) for result in kept} | {foreign} <= left
 
 
 def test_a_page_that_was_cut_off_is_made_again_the_same(own_copy):

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from utils.batch import Summary, run_batch
 from utils.evidence_pictures import address
+from utils.gone import drop_file
 from utils.layout import write_bytes
 from utils.report_page import MATCH_PICTURES, page_data
 from utils.report_words import VERDICTS, percent, speed, time_code
@@ -50,8 +51,20 @@ def write_reports(results: list[dict], roots: Roots, failed: dict[str, str], *,
         made = run_batch(results, work, name=lambda result: result["fake"],
                          label="step 5, report", workers=workers)
     if report:
+        drop_pages(results, roots)
         write_overview(results, roots, {**failed, **made.failed}, template)
     return made
+
+
+def drop_pages(results: list[dict], roots: Roots) -> None:
+    """Remove the pages of fakes that are no longer among the results."""
+    kept = {page_path(roots, fake_id(result)) for result in results}
+    folder = roots.traces / "reports"
+    for page in sorted(set(folder.rglob("*.html")) - kept):
+        if digest_of(page) is not None:  # ours
+            drop_file(page_path(roots, page.relative_to(folder).as_posix()[:-len(".html")],
+                                ".jpg"), folder)
+            drop_file(page, folder)
 
 
 class Templates:
