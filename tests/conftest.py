@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+import torch
 
 
 def pytest_configure() -> None:
@@ -18,3 +19,12 @@ def keep_the_interrupt_handler():
     handler = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, handler)
+
+
+@pytest.fixture
+def one_thread():
+    """So small a network trains no faster on two, and much slower beside other programs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

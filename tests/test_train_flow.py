@@ -28,17 +28,10 @@ from utils.matching import pair_scores, prepare
 from utils.matching import slide as signature_slide
 from utils.source_motion import MotionIndex
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = {"batch": 4, "dimensions": 16, "lr": 3e-3, "pull": 1.0, "seed": 1, "hold_out": []}
 FRAMES, WINDOW = 90, 40
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So small a network trains no faster on two, and much slower beside other programs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def movement(seed: int, frames: int = FRAMES) -> MotionGrid:

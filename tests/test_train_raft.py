@@ -13,6 +13,8 @@ from models.training.flow_scores import score
 from models.training.image_bank import ImageBank, held_out, load_bank
 from models.training.pair_damage import damage, video_coded
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE = 128
 STILL = np.array([[1.0, 0, 0], [0, 1, 0]])  # texture pixels are image pixels
 SETTINGS = {"batch": 2, "size": SIZE, "updates": 2, "lr": 4e-4, "seed": 3, "hold_out": []}
@@ -26,15 +28,6 @@ def picture(seed: int, sigma: float = 0.0, side: int = 200) -> np.ndarray:
         image = cv2.GaussianBlur(image, (0, 0), sigma)
         image = (image - image.min()) * (255 / np.ptp(image))
     return image.astype(np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So small a network trains no faster on two, and much slower beside other programs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

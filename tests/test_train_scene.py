@@ -20,6 +20,8 @@ from models.training.scene_trainer import PairSampler, SceneTrainer, pair_loss
 from models.training.scene_views import Views
 from utils.layout import InputError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = {"edits": 1, "dimensions": 8, "head_steps": 2, "head_batch": 4, "steps": 1, "batch": 2,
          "write": "tuned"}
 SETTINGS = {"batch": 4, "seed": 3, "temperature": 0.05, "decay": 0.01, "lr": 2e-3}
@@ -36,15 +38,6 @@ def scene(seed: int = 0, person: int = 0) -> Picture:
     mask = np.zeros((72, 72), np.uint8)
     mask[40:, 20:50] = person
     return Picture(picture(seed), mask, "video" if person else "photo", f"p{seed}")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """So small a network trains no faster on two, and much slower beside other programs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
