@@ -19,10 +19,10 @@ from pathlib import Path
 from models.fetch import sha256_of
 from utils.batch import (Summary, add_common_options, keep_failures, log, run_batch,
                          run_step)
+from utils.files import InputError, write_image
 from utils.gone import handle_gone
-from utils.layout import (InputError, VideoFile, VideoRecord, check_name, evenly_spaced,
-                          find_videos, frame_name, fresh_folder, is_complete, unchanged,
-                          write_image)
+from utils.layout import (VideoFile, VideoRecord, check_name, evenly_spaced, find_videos,
+                          frame_name, fresh_folder, is_complete, unchanged)
 from utils.locks import remove_leftovers
 from utils.video import VideoError, VideoInfo, VideoReader, cut_short, probe
 
@@ -32,7 +32,8 @@ def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./s
          overwrite: bool = False) -> Summary:
     """Sample `extract_num` frames of every video under video_root into frame_root.
 
-    prune: remove the frames of videos that are gone from video_root. Raises InputError when there is no video or an option is out of range.
+    prune: remove the frames of videos that are gone from video_root. Raises InputError when there
+    is no video or an option is out of range.
     """
     if extract_num < 1:
         raise InputError("--extract-num must be 1 or more")

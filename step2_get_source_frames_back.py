@@ -20,10 +20,10 @@ from pathlib import Path
 from models.segmenter import Segmenter, make_segmenter, person_mask
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures,
                          per_thread, pick_device, run_batch, run_step)
+from utils.files import read_image, write_image
 from utils.geometry import background_region, cut_out
 from utils.gone import drop_folders
-from utils.layout import (VideoRecord, frame_name, fresh_folder, read_image, video_folders,
-                          write_image)
+from utils.layout import VideoRecord, frame_name, fresh_folder, video_folders
 from utils.locks import remove_leftovers
 
 
@@ -33,7 +33,8 @@ def main(frame_root: Path = Path("./step1_source_frames/"),
          overwrite: bool = False) -> Summary:
     """Write the background of every frame under frame_root into back_root.
 
-    Backgrounds whose frames are gone are removed. Raises InputError when step 1 has not run, ModelFileError when there is no segmentation model.
+    Backgrounds whose frames are gone are removed. Raises InputError when step 1 has not run,
+    ModelFileError when there is no segmentation model.
     """
     folders = video_folders(frame_root, "step 1")
     segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, pick_device(device)))

@@ -29,11 +29,11 @@ from models.fetch import sha256_of
 from models.segmenter import Segmenter, make_segmenter, person_mask
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures, log,
                          per_thread, pick_device, run_batch, run_step)
+from utils.files import InputError, write_image, write_json
 from utils.geometry import Rectangle, background_region, cut_out, largest_rectangle
 from utils.gone import handle_gone
-from utils.layout import (RECTANGLES_NAME, InputError, VideoFile, VideoRecord, check_name,
-                          find_videos, frame_name, fresh_folder, is_complete, unchanged,
-                          write_image, write_json)
+from utils.layout import (RECTANGLES_NAME, VideoFile, VideoRecord, check_name, find_videos,
+                          frame_name, fresh_folder, is_complete, unchanged)
 from utils.locks import remove_leftovers
 from utils.video import Frame, VideoReader, cut_short, probe
 

@@ -27,10 +27,10 @@ from models.face_detector import FaceDetector
 from models.scene import EMBEDDERS, SceneEmbedder, angular_distance, background_share
 from utils.batch import (Summary, add_common_options, keep_failures, per_thread, pick_device,
                          run_batch, run_step)
+from utils.files import InputError, read_image, write_json
 from utils.geometry import largest_rectangle, person_region
 from utils.gone import drop_fakes
-from utils.layout import (InputError, VideoRecord, evenly_spaced, fake_result_path, frame_name,
-                          read_image, video_folders, write_json)
+from utils.layout import VideoRecord, evenly_spaced, fake_result_path, frame_name, video_folders
 from utils.locks import remove_leftovers
 from utils.registration import Keypoints, Mapping, find_keypoints, register
 from utils.scene_index import SceneEntry, drop_entries, is_indexed, read_ranking

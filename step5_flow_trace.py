@@ -30,11 +30,12 @@ from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures,
                          per_thread, pick_device, run_batch, run_step)
 from utils.fake_motion import FakeRoots, measure_fake
+from utils.files import InputError, write_json
 from utils.gone import drop_fakes
-from utils.layout import (InputError, VideoRecord, fake_result_path, video_folders, write_json)
+from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.locks import remove_leftovers
-from utils.paths import find_stretches
 from utils.motion_search import by_motion_alone, nearest_by_motion
+from utils.paths import find_stretches
 from utils.report import write_reports
 from utils.scene_index import indexed_ids, read_ranking
 from utils.side_by_side import Roots

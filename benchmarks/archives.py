@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from utils.layout import InputError, read_json, write_json
+from utils.files import InputError, read_json, write_json
 
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 PROGRAM_ENDINGS = (".rar", ".7z")

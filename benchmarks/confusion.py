@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from benchmarks.outcomes import Outcome
 from benchmarks.queries import base_tier
 from utils.decision import AMBIGUOUS, NO_SOURCE, TRACED
-from utils.layout import InputError
+from utils.files import InputError
 
 ABSENT, NOTHING = "not in the database", "no source found"
 MAX_NAMED = 80  # sources up to which names and counts can be read

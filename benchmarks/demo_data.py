@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import animate, edits, forge
 from models.fetch import WheelFile, fetch
 from utils.batch import Summary, add_common_options, run_batch, run_step
-from utils.layout import InputError, write_json
+from utils.files import InputError, write_json
 from utils.video import VideoReader, probe
 
 VERSION = 2  # of what is made; a demo of another version is made again

@@ -12,7 +12,8 @@ import torch
 
 from models.flow import DisFlow
 from models.torchvision_compat import torchvision
-from utils.layout import fake_result_path, frame_name, read_image, read_json
+from utils.files import read_image, read_json
+from utils.layout import fake_result_path, frame_name
 from utils.video import VideoReader
 
 HEIGHT = 256  # pixels of every part

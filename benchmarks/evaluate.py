@@ -23,7 +23,7 @@ from benchmarks import queries, scores, truths
 from benchmarks.outcomes import Outcome, compare, read_found
 from benchmarks.scores import ALL, GIVEN, TOLERANCES, Measure
 from utils.decision import NO_SOURCE, TRACED
-from utils.layout import InputError
+from utils.files import InputError
 from utils.tables import read_table, write_table
 
 SHORT = ("right source", "start ±0", "start ±1", "start ±5", "end ±1")

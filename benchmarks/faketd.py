@@ -22,7 +22,8 @@ from benchmarks import evaluate
 from benchmarks.archives import is_archive, unpack
 from models.fetch import sha256_of
 from utils.batch import EXIT_SOME_FAILED, Summary, add_common_options, log, run_step
-from utils.layout import InputError, find_videos
+from utils.files import InputError
+from utils.layout import find_videos
 from utils.video import VIDEO_EXTENSIONS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -25,7 +25,8 @@ from benchmarks import edits, face_swap
 from benchmarks.forge import Clip, detector, read_clip, read_stretch, segmenter, write_video
 from utils import heatmap
 from utils.batch import Summary, run_batch, run_step
-from utils.layout import InputError, find_videos, write_json
+from utils.files import InputError, write_json
+from utils.layout import find_videos
 from utils.side_by_side import compared, fit_pictures
 from utils.video import VideoReader
 

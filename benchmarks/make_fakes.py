@@ -21,7 +21,8 @@ from benchmarks import edits, face_swap
 from benchmarks.forge import (Clip, Job, Truth, make_fake, read_clip, read_stretch,
                               without_person, write_truth)
 from utils.batch import Summary, add_common_options, run_batch, run_step
-from utils.layout import InputError, find_videos, write_json
+from utils.files import InputError, write_json
+from utils.layout import find_videos
 from utils.video import VideoError
 
 log = logging.getLogger("fpvt")

@@ -3,15 +3,16 @@
 A found row of traces.csv belongs to the true stretch with which it shares most frames of the fake
 (to the one whose source it names where two share equally many), and `no_source` answers every
 stretch that it overlaps. Of several rows for one stretch the one that shares most frames is
-judged; for a stretch without a source a traced one before any other. Both ends are compared at the stretch's own first and last frame of the fake: where the row
-covers another part of the fake, its places in the source are extrapolated along its own line.
+judged; for a stretch without a source a traced one before any other. Both ends are compared at the
+stretch's own first and last frame of the fake: where the row covers another part of the fake, its
+places in the source are extrapolated along its own line.
 """
 
 from dataclasses import dataclass
 
 from benchmarks.truths import Stretch, by_fake
 from utils.decision import NO_SOURCE, TRACED
-from utils.layout import InputError
+from utils.files import InputError
 
 WRONG_COUNTS = 10**9  # more than any number of frames
 MISSING = "missing"  # verdict on a stretch for which there is no row

@@ -16,7 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from utils.layout import VideoFile, read_arrays, write_arrays
+from utils.files import read_arrays, write_arrays
+from utils.layout import VideoFile
 from utils.video import VideoError, VideoReader, probe
 
 VPDQ_DISTANCE, VPDQ_QUALITY = 31, 50  # published defaults: bits of 256 that may differ, of 100

@@ -25,8 +25,8 @@ from benchmarks.scores import ALL, Measure, mean_of
 from benchmarks.truths import Stretch, read_truth
 from utils.batch import Summary, add_common_options, log, run_batch, run_step
 from utils.decision import NO_SOURCE, TRACED
-from utils.layout import (InputError, VideoFile, fake_result_path, find_videos, read_json,
-                          write_json)
+from utils.files import InputError, read_json, write_json
+from utils.layout import VideoFile, fake_result_path, find_videos
 from utils.tables import Trace, write_table
 from utils.video import probe
 

@@ -16,7 +16,8 @@ from benchmarks.outcomes import MISSING, Found
 from benchmarks.truths import Stretch, by_fake
 from utils import decision
 from utils.decision import NO_SOURCE, Hypothesis
-from utils.layout import InputError, fake_result_path, read_json
+from utils.files import InputError, read_json
+from utils.layout import fake_result_path
 
 LEFT_OUT = " without its source"  # added to a fake's name
 ABSENT = "-absent"  # added to the tier of a fake without a source

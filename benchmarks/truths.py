@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.layout import InputError, VideoFile, find_videos
+from utils.files import InputError
+from utils.layout import VideoFile, find_videos
 from utils.tables import read_table
 
 

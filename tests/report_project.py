@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from clips import person_frames, write_clip
-from utils.layout import (RECTANGLES_NAME, VideoRecord, fake_result_path, frame_name, write_arrays,
-                          write_image, write_json)
+from utils.files import write_arrays, write_image, write_json
+from utils.layout import RECTANGLES_NAME, VideoRecord, fake_result_path, frame_name
 from utils.report import write_reports
 from utils.side_by_side import Roots
 

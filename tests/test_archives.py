@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import archives
 from benchmarks.archives import PROGRAMS, is_archive, unpack
-from utils.layout import InputError
+from utils.files import InputError
 
 CONTENT = {"a.mp4": b"one" * 100, "sub/b ü.mp4": b"two"}
 

@@ -14,7 +14,8 @@ from bad_files import FINE, REFUSED, corpus
 from clips import numbered_clip
 from small_batch import OUTPUTS, ROOT, STEPS
 from utils import video
-from utils.layout import VideoRecord, read_json, video_folders
+from utils.files import read_json
+from utils.layout import VideoRecord, video_folders
 from utils.video import VideoError, VideoReader, probe
 
 SECONDS_PER_FILE = 20  # far more than any takes, on a busy machine too

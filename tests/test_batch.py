@@ -6,10 +6,10 @@ import threading
 import pytest
 import torch
 
-from models.segmenter import SelfieSegmenter
 from models.fetch import ModelFileError
+from models.segmenter import SelfieSegmenter
 from utils.batch import Summary, per_thread, pick_device, run_batch
-from utils.layout import InputError
+from utils.files import InputError
 from utils.video import VideoError
 
 

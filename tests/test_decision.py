@@ -7,7 +7,7 @@ import pytest
 
 from utils import decision
 from utils.decision import FEATURES, Hypothesis, evidence, explain, probabilities, verdict
-from utils.layout import InputError, write_json
+from utils.files import InputError, write_json
 
 PLACE = Hypothesis(source="a.mp4", start=10, end=34, rate=1.0, flip=0, motion_score=0.8,
                    pose_score=0.7,

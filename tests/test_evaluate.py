@@ -13,7 +13,7 @@ from benchmarks.evaluate import judge, main, summary
 from benchmarks.outcomes import Found, compare, overlap, read_found
 from benchmarks.scores import frame_measures, length_group
 from benchmarks.truths import Stretch, read_truth
-from utils.layout import InputError, read_image
+from utils.files import InputError, read_image
 from utils.tables import Trace, read_table, write_table
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from skimage import data
 from benchmarks import animate, demo_data, edits, face_swap, forge, make_fakes
 from models.face_detector import FaceDetector, _letterbox, _overlap
 from models.fetch import ModelFileError, sha256_of
-from utils.layout import InputError
+from utils.files import InputError
 from utils.video import VideoReader
 
 COUNT = 80  # frames of the test clip

@@ -11,7 +11,7 @@ from benchmarks import faketd
 from benchmarks.truths import truth_from_names
 from clips import person_frames, write_clip
 from test_archives import content_of, write_zip
-from utils.layout import InputError
+from utils.files import InputError
 from utils.tables import read_table
 
 ROOT = Path(__file__).parents[1]

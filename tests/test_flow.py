@@ -16,7 +16,7 @@ from models.flow import RAFT_BATCH, DisFlow, RaftFlow, make_flow
 from models.scene import SceneEmbedder
 from models.segmenter import DeepLabSegmenter
 from models.torchvision_compat import torchvision
-from utils.layout import write_json
+from utils.files import write_json
 
 ROOT = Path(__file__).parents[1]
 

@@ -24,9 +24,10 @@ from models.flow import RaftFlow
 from models.motion import COARSE, steady_square
 from models.pose import CELLS
 from models.segmenter import SelfieSegmenter
-from utils.layout import (RECORD_NAME, RECTANGLES_NAME, InputError, VideoRecord, fake_result_path,
-                          frame_name, inside, read_arrays, read_image, read_json, read_rectangles,
-                          result_path, write_arrays, write_image, write_json)
+from utils.files import (InputError, read_arrays, read_image, read_json, write_arrays, write_image,
+                         write_json)
+from utils.layout import (RECORD_NAME, RECTANGLES_NAME, VideoRecord, fake_result_path, frame_name,
+                          inside, read_rectangles, result_path)
 from utils.registration import Keypoints
 from utils.scene_index import SceneEntry, entry_path, read_ranking
 from utils.source_motion import MotionIndex

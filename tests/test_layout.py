@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from models.fetch import sha256_of
-from utils.layout import (RECORD_NAME, InputError, VideoFile, VideoRecord, evenly_spaced,
-                          find_videos, frame_index, frame_name, fresh_folder, is_complete,
-                          read_arrays, read_image, read_json, video_folders, write_arrays,
-                          write_bytes, write_image, write_json)
+from utils.files import (InputError, read_arrays, read_image, read_json, write_arrays, write_bytes,
+                         write_image, write_json)
+from utils.layout import (RECORD_NAME, VideoFile, VideoRecord, evenly_spaced, find_videos,
+                          frame_index, frame_name, fresh_folder, is_complete, video_folders)
 
 SETTINGS = {"extract_num": 3}
 HOSTILE = ["a b.mp4", "-rf.mp4", "é漢字.mp4", "<script>.mp4", "UPPER.MP4", "a.b.mkv", "%s{0}.mov",

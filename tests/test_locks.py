@@ -13,8 +13,9 @@ import pytest
 
 from utils import locks
 from utils.batch import DiskFull, one_line, run_batch
+from utils.files import write_json
 from utils.gone import drop_fakes, drop_folders
-from utils.layout import RECORD_NAME, VideoRecord, fake_result_path, fresh_folder, write_json
+from utils.layout import RECORD_NAME, VideoRecord, fake_result_path, fresh_folder
 from utils.locks import InUse, in_hand, remove_leftovers
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,8 @@ from benchmarks import peers
 from benchmarks.peer_methods import (METHODS, Match, read_signature, dct_hashes, hamming, match_dct,
                                      match_signature, match_vpdq)
 from clips import write_clip
-from utils.layout import InputError, VideoFile, find_videos
+from utils.files import InputError
+from utils.layout import VideoFile, find_videos
 from utils.tables import read_table
 
 LENGTH, START, CUT = 60, 17, 30  # frames of a source; of a fake, its first there and its length

@@ -14,7 +14,7 @@ from benchmarks.scores import micro_ap, rejection_measures, retrieval_measures
 from benchmarks.truths import Stretch
 from utils import decision
 from utils.decision import Hypothesis
-from utils.layout import InputError, write_json
+from utils.files import InputError, write_json
 from utils.tables import Trace, write_table
 
 

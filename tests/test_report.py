@@ -12,7 +12,7 @@ import pytest
 
 from report_project import COUNT, FAILED, SOURCE, START, UNDECODABLE, make_project
 from utils import report
-from utils.layout import InputError
+from utils.files import InputError
 from utils.report import Templates, page_path, write_page, write_reports
 from utils.report_words import finding, percent, speed, time_code
 from utils.side_by_side import fake_id, source_frames, stretches_of

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from clips import empty_frames, numbered_clip, number_of, person_frames, write_clip, write_sound
-from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, evenly_spaced, frame_name,
-                          read_image, read_json)
+from utils.files import InputError, read_image, read_json
+from utils.layout import RECTANGLES_NAME, VideoRecord, evenly_spaced, frame_name
 from utils.tables import Trace, read_table
 
 ROOT = Path(__file__).parents[1]

@@ -6,8 +6,8 @@ import pytest
 
 from report_project import BACKWARDS, COUNT, NOTHING, SOURCE, add_fake, make_roots
 from utils import trace_video
-from utils.trace_video import BAR, PANEL_SIDE, frames_of, panel_size, video_path, write_video
 from utils.side_by_side import stretches_of
+from utils.trace_video import BAR, PANEL_SIDE, frames_of, panel_size, video_path, write_video
 from utils.video import VideoError, VideoReader, probe
 
 

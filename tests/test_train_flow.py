@@ -22,8 +22,8 @@ from models.training.motion_trainer import MotionTrainer
 from models.training.motion_windows import (Example, FakeSet, MotionWindows, SourceStacks,
                                             load_windows)
 from models.training.raft_trainer import Schedule, save_tensors
-from utils.layout import (RECTANGLES_NAME, InputError, VideoRecord, fake_result_path, frame_name,
-                          write_arrays, write_image, write_json)
+from utils.files import InputError, write_arrays, write_image, write_json
+from utils.layout import RECTANGLES_NAME, VideoRecord, fake_result_path, frame_name
 from utils.matching import pair_scores, prepare
 from utils.matching import slide as signature_slide
 from utils.source_motion import MotionIndex

@@ -18,7 +18,7 @@ from models.training.scene_scores import (colour_thumbnail, compare, perceptual_
                                           recall_figures, true_ranks)
 from models.training.scene_trainer import PairSampler, SceneTrainer, pair_loss
 from models.training.scene_views import Views
-from utils.layout import InputError
+from utils.files import InputError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.truths import Stretch, read_truth, truth_from_names
-from utils.layout import InputError
+from utils.files import InputError
 
 
 def touch(root: Path, *names: str) -> Path:

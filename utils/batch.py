@@ -19,8 +19,9 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from models.fetch import ModelFileError
+from utils.files import InputError, read_json, write_json
 from utils.interrupt import EXIT_INTERRUPTED
-from utils.layout import FAILED_NAME, InputError, read_json, write_json
+from utils.layout import FAILED_NAME
 from utils.locks import InUse, in_hand
 from utils.video import VideoError
 

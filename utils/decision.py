@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.layout import InputError, read_json
+from utils.files import InputError, read_json
 
 DECISION_FILE = Path(__file__).parents[1] / "models" / "weights" / "decision.json"
 FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pose", "pose_lead",

@@ -9,7 +9,8 @@ from models import pose
 from models.flow import FlowEstimator
 from models.motion import MotionGrid, Square, cut_mask, cut_square, motion_grid, steady_square
 from models.pose import PoseClip, small_grey, small_weight
-from utils.layout import VideoRecord, frame_name, read_image, read_rectangles
+from utils.files import read_image
+from utils.layout import VideoRecord, frame_name, read_rectangles
 
 CHUNK = 64  # frames in memory at a time
 

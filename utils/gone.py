@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from utils.layout import (RECORD_NAME, InputError, VideoFile, VideoRecord, clear_folder,
-                          fake_result_path, read_json)
+from utils.files import InputError, read_json
+from utils.layout import RECORD_NAME, VideoFile, VideoRecord, clear_folder, fake_result_path
 from utils.locks import InUse, in_hand, is_temporary
 
 log = logging.getLogger("fpvt")

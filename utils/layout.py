@@ -1,4 +1,4 @@
-"""How the steps hand data to each other: folders per video, frame files, video.json.
+"""How the steps hand data to each other: ids, folders per video, frame names, video.json.
 
 Every step keeps one folder per video, `<root>/<video id>/`, where the id is the video's path
 under its root without extension. `video.json` in it is written last: a folder whose record
@@ -10,19 +10,14 @@ in it never leads out of its root folder, and nothing is unpickled.
 
 import contextlib
 import hashlib
-import io
-import json
 import os
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 
-import cv2
-import numpy as np
-
 from models.fetch import sha256_of
+from utils.files import InputError, load_json, read_json, write_json
 from utils.locks import is_temporary, temporary_beside
 from utils.video import VIDEO_EXTENSIONS
 
@@ -31,11 +26,6 @@ RECTANGLES_NAME = "rectangles.json"
 FAILED_NAME = "failed.json"
 _FRAME_NAME = re.compile(r"frame_(\d{6,})\.png")
 _LARGEST = 2**31  # of a size in pixels or a frame number that makes sense
-_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # fast; the frames are working files
-
-
-class InputError(Exception):
-    """Input that a person can mend; the text names the file and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +143,7 @@ class VideoRecord:
     def read(cls, folder: Path) -> "VideoRecord | None":
         """Record of a folder; None when there is none, or none that can be used."""
         try:
-            return cls.checked(_load_json(Path(folder) / RECORD_NAME))
+            return cls.checked(load_json(Path(folder) / RECORD_NAME))
         except (OSError, ValueError):
             return None
 
@@ -258,33 +248,6 @@ def clear_folder(folder: Path) -> None:
             file.unlink()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_beside(path) as temporary:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-
-
-def write_json(path: Path, data: object) -> None:
-    """Write JSON, atomically, one form for one content."""
-    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode("utf-8", "surrogateescape"))
-
-
-def read_json(path: Path) -> dict:
-    """Content of a JSON file of ours. Raises InputError when it is missing or damaged."""
-    try:
-        data = _load_json(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable ({error}); remove it and run its step "
-                         "again") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: not what was expected; remove it and run its step again")
-    return data
-
-
 def read_rectangles(folder: Path) -> dict[str, list[int] | None]:
     """Rectangles [x, y, w, h] of the person by frame number, pixels, out of a folder of step 3.
 
@@ -299,20 +262,6 @@ def read_rectangles(folder: Path) -> dict[str, list[int] | None]:
             raise InputError(f"{path}: {rectangle} is no rectangle; run step 3 again with "
                              "--overwrite")
     return found
-
-
-def _load_json(path: Path) -> object:
-    """What a JSON file says. Raises ValueError for what write_json() would not have written."""
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} in it")
-
-    text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
-    try:
-        data = json.loads(text, parse_constant=refuse)
-        json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogateescape")
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    return data
 
 
 def fake_result_path(root: Path, video_id: str) -> Path:
@@ -331,55 +280,3 @@ def result_path(folder: Path, video_id: str, extension: str) -> Path:
     if len(name) + len(extension) > 255:
         name = name[:200] + b"~" + hashlib.sha256(name).hexdigest()[:32].encode()
     return path.with_name(os.fsdecode(name) + extension)
-
-
-def write_arrays(path: Path, settings: dict, arrays: dict[str, np.ndarray]) -> None:
-    """Write numeric arrays, and what they were made with, as .npz; the same content, same bytes."""
-    buffer = io.BytesIO()
-    text = json.dumps(settings, sort_keys=True).encode()
-    np.savez(buffer, settings=np.frombuffer(text, np.uint8), **arrays)
-    write_bytes(path, buffer.getvalue())
-
-
-def read_arrays(path: Path) -> tuple[dict, dict[str, np.ndarray]] | None:
-    """Settings and arrays of an .npz file; None when it is missing or damaged."""
-    try:
-        with zipfile.ZipFile(path) as archive:  # stored as they are: no file unpacks to more
-            if sum(info.file_size for info in archive.infolist()) > Path(path).stat().st_size:
-                return None
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        settings = json.loads(arrays.pop("settings").tobytes())
-    except Exception:  # damage surfaces in zipfile, NumPy and json in many ways
-        return None
-    return (settings, arrays) if isinstance(settings, dict) else None
-
-
-def read_settings(path: Path) -> dict | None:
-    """Settings alone of an .npz file, quickly; None when it is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            settings = json.loads(file["settings"].tobytes())
-    except Exception:  # as above
-        return None
-    return settings if isinstance(settings, dict) else None
-
-
-def write_image(path: Path, image: np.ndarray) -> None:
-    """Write a PNG ([H, W], [H, W, 3] BGR or [H, W, 4] BGRA, uint8)."""
-    done, data = cv2.imencode(".png", image, _PNG_OPTIONS)
-    if not done:
-        raise OSError(f"{path}: the picture cannot be encoded")
-    Path(path).write_bytes(data.tobytes())
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read a PNG as it was written. Raises InputError when it is missing or damaged."""
-    try:
-        data = np.fromfile(path, np.uint8)  # not cv2.imread: it is silent on failure
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if image is None:
-        raise InputError(f"{path}: not a readable picture; remove its folder and run again")
-    return image

@@ -19,8 +19,8 @@ from markupsafe import Markup
 
 from utils.batch import Summary, run_batch
 from utils.evidence_pictures import address
+from utils.files import write_bytes
 from utils.gone import drop_file
-from utils.layout import write_bytes
 from utils.report_page import MATCH_PICTURES, page_data
 from utils.report_words import VERDICTS, percent, speed, time_code
 from utils.side_by_side import Roots, fake_id, source_facts

@@ -6,8 +6,8 @@ from models.flow import DisFlow, FlowEstimator
 from utils import evidence_pictures as pictures
 from utils import heatmap
 from utils.curve import draw_curve
+from utils.files import InputError
 from utils.flow_picture import flow_scale, wheel_picture
-from utils.layout import InputError
 from utils.page_frames import Loaded, fake_scale, load, thumbnail_pair
 from utils.report_words import doubts, finding
 from utils.side_by_side import (Roots, SourceFacts, Stretch, compared, fake_id, read_fake,

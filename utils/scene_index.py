@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.files import InputError, read_arrays, read_json, write_arrays
 from utils.gone import drop_file
-from utils.layout import (InputError, VideoRecord, fake_result_path, read_arrays, read_json,
-                          result_path, write_arrays)
+from utils.layout import VideoRecord, fake_result_path, result_path
 from utils.registration import Keypoints
 
 INDEX_VERSION = 1

@@ -12,8 +12,9 @@ import numpy as np
 from models.motion import Square, steady_square
 from utils import heatmap
 from utils.clip_mapping import ClipMapping, find_mapping, rescaled
+from utils.files import InputError, read_image
 from utils.heatmap import Look
-from utils.layout import InputError, frame_name, read_image, read_rectangles
+from utils.layout import frame_name, read_rectangles
 from utils.video import VideoReader
 
 WORK_SIDE = 640  # pixels; larger frames are scaled down to it

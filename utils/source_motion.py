@@ -15,9 +15,9 @@ from models.motion import (COARSE, MotionGrid, Square, cut_mask, cut_square, mot
                            steady_square)
 from models.pose import CELLS, small_grey
 from models.segmenter import Segmenter, person_mask
+from utils.files import InputError, read_arrays, read_settings, write_arrays
 from utils.gone import drop_file
-from utils.layout import (InputError, VideoRecord, read_arrays, read_settings, result_path,
-                          write_arrays)
+from utils.layout import VideoRecord, result_path
 from utils.matching import SourceMotion, prepare
 from utils.scene_index import SceneEntry, has_arrays
 from utils.video import VideoReader

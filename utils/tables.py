@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from utils.layout import InputError, fake_result_path, read_json, write_bytes
+from utils.files import InputError, read_json, write_bytes
+from utils.layout import fake_result_path
 
 
 @dataclass(frozen=True)

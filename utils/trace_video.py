@@ -15,7 +15,7 @@ import numpy as np
 
 from utils import heatmap
 from utils.evidence_pictures import heat_picture
-from utils.layout import InputError, read_json, write_json
+from utils.files import InputError, read_json, write_json
 from utils.page_frames import Loaded, load
 from utils.side_by_side import (Roots, Stretch, compared, fake_id, read_fake, read_source,
                                 stretches_of)

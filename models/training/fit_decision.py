@@ -6,9 +6,9 @@
 Every fake serves up to three times: with all hypotheses; as a source-less query with those of its
 own source left out; and as another take of the same person and scene, with only those left out that
 share frames with the true ones. Coefficients maximise the regularised likelihood of a conditional
-logit; the figures on the card come from folds that leave whole sources out. Takes seconds; needs step 5 to
-have run on the fakes. Fakes whose true place is not among the hypotheses say nothing about the
-choice and are left out (their number is on the card).
+logit; the figures on the card come from folds that leave whole sources out. Takes seconds; needs
+step 5 to have run on the fakes. Fakes whose true place is not among the hypotheses say nothing
+about the choice and are left out (their number is on the card).
 """
 
 import argparse
@@ -21,7 +21,8 @@ from scipy.optimize import minimize
 
 from benchmarks.metrics import auroc, calibration_error
 from utils.decision import DECISION_FILE, FEATURES, Hypothesis, evidence, probabilities
-from utils.layout import InputError, fake_result_path, read_json, write_json
+from utils.files import InputError, read_json, write_json
+from utils.layout import fake_result_path
 from utils.tables import read_table
 
 START_TOLERANCE, END_TOLERANCE = 1, 2  # frames

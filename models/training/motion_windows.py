@@ -20,7 +20,8 @@ from models.segmenter import make_segmenter
 from models.training.fit_decision import SKIPPED_TIERS, is_elsewhere, is_right
 from utils.batch import per_thread, run_batch
 from utils.fake_motion import FakeRoots, measure_fake
-from utils.layout import (InputError, VideoRecord, fake_result_path, read_arrays, read_json, video_folders, write_arrays)
+from utils.files import InputError, read_arrays, read_json, write_arrays
+from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.source_motion import IndexedSource, MotionIndex
 from utils.tables import read_table
 from utils.views import Found, find_places, look_closer, views_of

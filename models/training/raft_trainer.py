@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.torchvision_compat import torchvision
-from utils.layout import write_bytes
+from utils.files import write_bytes
 
 EASING = 2000  # steps in which motions shrink to their sizes and small ones come to count more
 

@@ -12,7 +12,8 @@ from models.segmenter import make_segmenter, person_mask
 from models.training.faketd_names import parse_name
 from models.training.image_bank import PHOTO_SUFFIXES, held_out
 from models.training.scene_pairs import Picture, portrait_backdrop
-from utils.layout import InputError, VideoFile, evenly_spaced, find_videos
+from utils.files import InputError
+from utils.layout import VideoFile, evenly_spaced, find_videos
 from utils.video import VideoReader, probe
 
 SHORT_SIDE = 288  # pixels

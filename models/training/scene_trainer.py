@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, normalize
 from models.scene import LiteNet
 from models.training.raft_trainer import Schedule, save_tensors
 from models.training.scene_views import Views
-from utils.layout import InputError
+from utils.files import InputError
 
 CHUNK = 64  # views at a time outside of training
 

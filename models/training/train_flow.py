@@ -28,7 +28,7 @@ from models.training.motion_trainer import MotionTrainer
 from models.training.motion_windows import FakeSet, MotionWindows, load_windows
 from models.training.raft_trainer import Schedule, save_tensors
 from models.training.train_raft import hardware, log
-from utils.layout import InputError, write_json
+from utils.files import InputError, write_json
 from utils.video import VideoError
 
 WARM_UP = 100  # steps in which the learning rate rises

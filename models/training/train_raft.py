@@ -30,7 +30,7 @@ from models.training.flow_pairs import PairStream
 from models.training.flow_scores import score, score_rivals
 from models.training.image_bank import ImageBank, load_bank
 from models.training.raft_trainer import EASING, Schedule, Trainer, estimate, save_tensors
-from utils.layout import write_json
+from utils.files import write_json
 
 TEST_SEED = 20_000_003  # the held-out pairs are the same for every --seed
 

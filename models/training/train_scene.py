@@ -32,7 +32,7 @@ from models.training.scene_trainer import PairSampler, SceneTrainer, late_featur
 from models.training.scene_views import Views, cached_views, joined
 from models.training.train_raft import hardware, log
 from utils.batch import pick_device
-from utils.layout import InputError, write_json
+from utils.files import InputError, write_json
 from utils.video import VideoError
 
 TEST_SEED = 20_000_003  # the held-out views are the same for every --seed
