@@ -6,38 +6,45 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.outcomes import Outcome
+from benchmarks.plot_style import COLOURS, DPI, PAGE_CM, figure, legend_below
 from benchmarks.queries import base_tier
 from utils.decision import AMBIGUOUS, NO_SOURCE, TRACED
 from utils.files import InputError
 
 ABSENT, NOTHING = "not in the database", "no source found"
 MAX_NAMED = 80  # sources up to which names and counts can be read
-# outcome -> colour (Okabe and Ito's, which the colour-blind can tell apart)
-COLOURS = {"traced, right source": "#009e73", "ambiguous, right source": "#56b4e9",
-           "rejected, rightly": "#999999", "rejected or missing, wrongly": "#f0e442",
-           "ambiguous, wrong source": "#e69f00", "traced, wrong source": "#d55e00"}
+# outcome -> colour
+KINDS = {"traced, right source": "#009e73", "ambiguous, right source": "#56b4e9",
+         "rejected, rightly": "#999999", "rejected or missing, wrongly": "#f0e442",
+         "ambiguous, wrong source": "#e69f00", "traced, wrong source": "#d55e00"}
 
 
 def draw_confusion(outcomes: Sequence[Outcome], path: Path) -> None:
     """Draw to a file whose ending names the format. Raises InputError for an unknown ending."""
+    fig = confusion(outcomes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        fig.savefig(path, dpi=DPI)
+    except ValueError as error:
+        raise InputError(f"{path}: no picture, name it .png, .pdf or .svg ({error})") from error
+
+
+def confusion(outcomes: Sequence[Outcome]) -> Figure:
+    """Found sources by true sources, and verdicts by kind of edit."""
     rows, names, counts = count_pairs(outcomes)
     tiers = sorted({base_tier(o.tier) for o in outcomes})
     shown = min(len(names), MAX_NAMED)
-    figure = Figure(figsize=(max(7, 3 + 0.3 * shown), 4 + 0.3 * shown + 0.3 * len(tiers)),
-                    layout="constrained")
-    upper, lower = figure.subplots(2, 1, height_ratios=(2 + shown, 2 + len(tiers)))
+    fig = figure(max(PAGE_CM, 6 + 0.5 * shown), 8 + 0.5 * shown + 0.6 * len(tiers))
+    upper, lower = fig.subplots(2, 1, height_ratios=(2 + shown, 2 + len(tiers)))
     draw_matrix(upper, rows, names, counts)
     draw_verdicts(lower, outcomes, tiers)
-    figure.legend(fontsize=7, loc="outside lower center", ncols=3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure.savefig(path, dpi=110)
-    except ValueError as error:
-        raise InputError(f"{path}: no picture, name it .png, .pdf or .svg ({error})") from error
+    legend_below(fig, lower)
+    return fig
 
 
 def count_pairs(outcomes: Sequence[Outcome]) -> tuple[list[str], list[str], np.ndarray]:
@@ -57,12 +64,12 @@ def _true_name(outcome: Outcome) -> str:
 
 
 def draw_matrix(axes: Axes, rows: list[str], names: list[str], counts: np.ndarray) -> None:
-    """Counts as a grid, right answers green, others red."""
+    """Counts as a grid, right answers blue, others red."""
     right = np.array([[row == name or (row, name) == (ABSENT, NOTHING) for name in names]
                       for row in rows])
-    axes.imshow(np.where(counts == 0, 0, np.where(right, 1, -1)), cmap="RdYlGn", vmin=-2, vmax=2,
-                aspect="auto", alpha=np.clip(counts / max(1, counts.max()) + 0.3, 0, 1)
-                * (counts > 0))
+    axes.imshow(right, cmap=ListedColormap([COLOURS[1], COLOURS[0]]), vmin=0, vmax=1, aspect="auto",
+                alpha=depth_of(counts))
+    axes.grid(visible=False)
     if len(names) <= MAX_NAMED:
         label_cells(axes, rows, names, counts)
     axes.set_xlabel("found source")
@@ -70,12 +77,18 @@ def draw_matrix(axes: Axes, rows: list[str], names: list[str], counts: np.ndarra
     axes.set_title("Source found for each fake, by its true source")
 
 
+def depth_of(counts: np.ndarray) -> np.ndarray:
+    """Opacity of cells, 0 to 1, the more the higher their count."""
+    return np.clip(counts / max(1, counts.max()) + 0.3, 0, 1) * (counts > 0)
+
+
 def label_cells(axes: Axes, rows: list[str], names: list[str], counts: np.ndarray) -> None:
     """Write the counts and the names of the sources, and draw the grid."""
     for y, x in np.argwhere(counts):
-        axes.text(x, y, str(counts[y, x]), ha="center", va="center", fontsize=8)
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(rows)), rows, fontsize=7)
+        ink = "white" if depth_of(counts)[y, x] > 0.6 else "black"
+        axes.text(x, y, str(counts[y, x]), ha="center", va="center", color=ink)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(rows)), rows)
     axes.set_xticks(np.arange(len(names)) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(rows)) - 0.5, minor=True)
     axes.grid(which="minor", color="0.9")
@@ -83,7 +96,7 @@ def label_cells(axes: Axes, rows: list[str], names: list[str], counts: np.ndarra
 
 
 def kind_of(outcome: Outcome) -> str:
-    """Which of COLOURS an outcome is."""
+    """Which of KINDS an outcome is."""
     if outcome.verdict in (TRACED, AMBIGUOUS):
         return f"{outcome.verdict}, {'right' if outcome.right_source else 'wrong'} source"
     rightly = outcome.verdict == NO_SOURCE and not outcome.sources
@@ -93,7 +106,7 @@ def kind_of(outcome: Outcome) -> str:
 def draw_verdicts(axes: Axes, outcomes: Sequence[Outcome], tiers: list[str]) -> None:
     """A bar per tier, its fakes stacked by what became of them."""
     left = np.zeros(len(tiers))
-    for kind, colour in COLOURS.items():
+    for kind, colour in KINDS.items():
         counts = np.array([sum(kind_of(o) == kind and base_tier(o.tier) == tier for o in outcomes)
                            for tier in tiers])
         if counts.any():

@@ -1,7 +1,7 @@
 """How good are the traces? Compares traces.csv with the truth.
 
     python -m benchmarks.evaluate --traces step5_flow_trace/traces.csv --truth demo/truth.csv
-    python -m benchmarks.evaluate --truth-names ffpp --full --csv figures.csv --picture found.png
+    python -m benchmarks.evaluate --truth-names ffpp --full --csv figures.csv --plots plots/
 
 The truth is a CSV with the columns `fake,source,start_frame,end_frame,tier` (an empty source: its
 original is not in the database; several rows per fake: stitched stretches), or comes from the names
@@ -50,14 +50,15 @@ def main(traces: Path = Path("step5_flow_trace/traces.csv"), truth: Path | None 
          truth_names: str | None = None, fake_root: Path = Path("./fake_data/"),
          source_root: Path = Path("./source_data/"), metadata: Path | None = None,
          ranking: Path | None = None, leave_out: bool = False, full: bool = False,
-         csv: Path | None = None, picture: Path | None = None,
+         csv: Path | None = None, picture: Path | None = None, plots: Path | None = None,
          quiet: bool = False) -> list[Measure]:
     """Print the comparison and return all its figures.
 
     Raises InputError when a table cannot be read or there is no truth.
     """
     stretches = _truth(truth, truth_names, fake_root, source_root, metadata)
-    outcomes, measures = judge(traces, stretches, ranking, leave_out)
+    outcomes, asked = gather(traces, stretches, leave_out)
+    measures = figures(outcomes, asked, ranking)
     if not quiet:
         print(listing([o for o in outcomes if not o.fake.endswith(queries.LEFT_OUT)]), end="\n\n")
     print(summary(outcomes, measures))
@@ -68,6 +69,9 @@ def main(traces: Path = Path("step5_flow_trace/traces.csv"), truth: Path | None 
     if picture is not None:
         from benchmarks.confusion import draw_confusion  # matplotlib: only where it is used
         draw_confusion(outcomes, picture)
+    if plots is not None:
+        from benchmarks.plots import draw_all
+        draw_all(outcomes, asked, measures, plots)
     return measures
 
 
@@ -75,6 +79,13 @@ def judge(traces: Path, stretches: list[truths.Stretch], ranking: Path | None = 
           leave_out: bool = False) -> tuple[list[Outcome], list[Measure]]:
     """Outcomes of all stretches and all figures; arguments as those of main(). Raises InputError
     when a table cannot be read or --leave-out finds nothing of step 5."""
+    outcomes, asked = gather(traces, stretches, leave_out)
+    return outcomes, figures(outcomes, asked, ranking)
+
+
+def gather(traces: Path, stretches: list[truths.Stretch],
+           leave_out: bool) -> tuple[list[Outcome], list[queries.Query]]:
+    """Outcomes of all stretches, and the fakes as queries; judge() tells more."""
     rows = read_found(read_table(traces))
     evidence = queries.read_evidence(traces.parent, [s.fake for s in stretches])
     if leave_out:
@@ -82,10 +93,14 @@ def judge(traces: Path, stretches: list[truths.Stretch], ranking: Path | None = 
             raise InputError(f"{traces.parent / 'fakes'}: nothing of step 5 here for --leave-out")
         more = queries.leave_out(stretches, evidence)
         stretches, rows, evidence = stretches + more[0], rows + more[1], evidence | more[2]
-    outcomes = compare(stretches, rows)
+    return compare(stretches, rows), queries.make_queries(stretches, rows, evidence)
+
+
+def figures(outcomes: list[Outcome], asked: list[queries.Query],
+            ranking: Path | None) -> list[Measure]:
+    """All figures; ranking: scene_ranking.csv."""
     ranked = queries.read_ranking(read_table(ranking)) if ranking else None
-    return outcomes, scores.all_measures(
-        outcomes, queries.make_queries(stretches, rows, evidence), ranked)
+    return scores.all_measures(outcomes, asked, ranked)
 
 
 def _truth(truth: Path | None, names: str | None, fake_root: Path, source_root: Path,
@@ -197,6 +212,9 @@ if __name__ == "__main__":
     parser.add_argument("--csv", type=Path, help="write all figures to this file")
     parser.add_argument("--picture", type=Path,
                         help="draw which source was found for which to this file (PNG or PDF)")
+    parser.add_argument("--plots", type=Path,
+                        help="draw accuracy, frame errors, calibration and ROC into this folder, "
+                             "as PNG and PDF")
     parser.add_argument("--quiet", action="store_true", help="leave out the line per fake")
     try:
         main(**vars(parser.parse_args()))

@@ -2,17 +2,17 @@
 
     python -m benchmarks.heatmap_check CLIPS
 
-Fakes are made in memory from real clips: another person's face, one tier of edits, H.264 and back.
-The same edits, done to the masks of the pasted faces and to black and white pictures, tell which
-pixels of every frame came from the source untouched. The source's picture is laid on the fake's
-as the report does it, without knowing the edit; the frames' order is known. Per fake: the area
-under the ROC curve of the heat (before it is clipped) over all pixels that the source covers, and
-the mean heat inside and outside the changed pixels.
+Fakes are made in memory from real clips: another person's face or a re-animated mouth, one tier of
+edits, H.264 and back. The same edits, done to the masks of what was changed and to black and white
+pictures, tell which pixels of every frame came from the source untouched. The source's picture is
+laid on the fake's as the report does it, without knowing the edit; the frames' order is known. Per
+fake: the area under the ROC curve of the heat (before it is clipped) over all pixels that the
+source covers, and the mean heat inside and outside the changed pixels.
 """
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,12 +27,13 @@ from utils import heatmap
 from utils.batch import Summary, run_batch, run_step
 from utils.files import InputError, write_json
 from utils.layout import find_videos
-from utils.side_by_side import compared, fit_pictures
+from utils.side_by_side import Fit, compared, fit_pictures
 from utils.video import VideoReader
 
-TIERS = ("clean", "c40", "geometry", "temporal", "overlay", "tiny", "several")
+TIERS = ("clean", "c40", "geometry", "temporal", "overlay", "tiny", "several", "lipsync")
 LENGTH = 25  # source frames of a fake
 CHANGED, UNTOUCHED = 0.5, 0.9  # share of the donor from which on a pixel is changed; see labels()
+VISIBLE = 12  # levels by which a re-animated mouth changes a pixel that counts as changed
 RESAMPLES = 2000
 
 
@@ -54,18 +55,44 @@ def forge(clip: Clip, donor: face_swap.Donor, tier: str, seed: tuple[int, ...]) 
     keypoints, faces = face_swap.track_face(sources, detector())
     if keypoints is None or faces < 0.8 * len(sources):
         return None
+    swapped = swap(tier, sources, keypoints, donor, rng)
     material = edits.Material(keypoints, [], segmenter())
-    edited = edits.edit_pictures(tier, [face_swap.swap_face(*pair, donor)
-                                        for pair in zip(sources, keypoints)], material,
-                                 np.random.default_rng([*seed, 1]))
-    masks = [pasted(points, donor, sources[0].shape[1::-1]) for points in keypoints]
-    again = [edits.edit_pictures(tier, pictures, material, np.random.default_rng([*seed, 1])).frames
-             for pictures in (masks, [np.zeros_like(sources[0])] * len(sources),
-                              [np.full_like(sources[0], 255)] * len(sources))]
+    edited = edits.edit_pictures(tier, swapped, material, np.random.default_rng([*seed, 1]))
+    changed = changed_pixels(tier, masks_of(tier, sources, swapped, keypoints, donor), material,
+                             lambda: np.random.default_rng([*seed, 1]))
     fakes = encoded(edited.frames, clip.fps, edits.TIERS[tier])
     height, width = fakes[0].shape[:2]
-    changed = np.stack([labels(*frame) for frame in zip(*again)])[:, :height, :width]
-    return Forged(fakes, sources, changed, edited.flip)
+    return Forged(fakes, sources, changed[:, :height, :width], edited.flip)
+
+
+def swap(tier: str, sources: edits.Frames, keypoints: np.ndarray, donor: face_swap.Donor,
+         rng: np.random.Generator) -> edits.Frames:
+    """The frames with the donor's face or, for lipsync, another mouth movement."""
+    if tier == "lipsync":
+        return face_swap.reanimate_mouth(sources, keypoints, rng)
+    return [face_swap.swap_face(*pair, donor) for pair in zip(sources, keypoints)]
+
+
+def masks_of(tier: str, sources: edits.Frames, swapped: edits.Frames, keypoints: np.ndarray,
+             donor: face_swap.Donor) -> edits.Frames:
+    """How much of every pixel is new, before the edit: [H, W, 3] uint8 each, 255 for all of it."""
+    if tier != "lipsync":
+        return [pasted(points, donor, sources[0].shape[1::-1]) for points in keypoints]
+    moved = [cv2.absdiff(*pair).max(axis=2, keepdims=True) >= VISIBLE
+             for pair in zip(sources, swapped)]
+    return [np.repeat(np.uint8(255 * frame), 3, axis=2) for frame in moved]
+
+
+def changed_pixels(tier: str, masks: edits.Frames, material: edits.Material,
+                   rng: Callable[[], np.random.Generator]) -> np.ndarray:
+    """[T, H, W] bool, what is not the source's in the frames after the edit.
+
+    rng: gives the generator that edited the frames, as it was then.
+    """
+    again = [edits.edit_pictures(tier, pictures, material, rng()).frames
+             for pictures in (masks, [np.zeros_like(masks[0])] * len(masks),
+                              [np.full_like(masks[0], 255)] * len(masks))]
+    return np.stack([labels(*frame) for frame in zip(*again)])
 
 
 def pasted(points: np.ndarray, donor: face_swap.Donor, size: tuple[int, int]) -> np.ndarray:
@@ -95,6 +122,11 @@ def encoded(frames: edits.Frames, fps: float, crf: int) -> list[np.ndarray]:
 def measure(forged: Forged) -> dict[str, float]:
     """The figures of one fake."""
     fit = fit_pictures(forged.fakes[::3], forged.sources[::3], forged.flip, [], (1.0, 1.0))
+    return measure_fit(fit, forged)
+
+
+def measure_fit(fit: Fit, forged: Forged) -> dict[str, float]:
+    """The figures of one fake whose source was laid on it."""
     found = {"agreement": fit.mapping.agreement}
     if fit.look is None:
         return found  # the report shows no heat then

@@ -38,7 +38,7 @@ def photographs() -> edits.Frames:
             else picture[..., ::-1].copy() for picture in pictures]
 
 
-def _choose_material(job: Job, clips: Sequence[Clip], rng: np.random.Generator
+def choose_material(job: Job, clips: Sequence[Clip], rng: np.random.Generator
                      ) -> tuple[face_swap.Donor | None, Clip | None, edits.Frames]:
     """Donor, second source and backdrop of a fake."""
     others = [clip for clip in clips if clip is not job.clip]
@@ -55,6 +55,8 @@ def _choose_backdrop(job: Job, others: Sequence[Clip], rng: np.random.Generator)
     """A photograph, or another clip: running (picture in picture) or without its person."""
     if job.tier not in ("pip", "newback"):
         return []
+    if job.tier == "pip":  # a running video that is in the database would be a true source, too
+        others = [clip for clip in others if clip.absent]
     if not others or rng.random() < 0.4:
         pictures = photographs()
         return [pictures[int(rng.integers(len(pictures)))]]
@@ -123,7 +125,7 @@ def main(video_root: Path, out_root: Path, fakes_per_source: int = 4, seed: int 
         if made and not overwrite:
             return False
         rng = np.random.default_rng([*job.seed, 1])
-        rows = make_fake(job, *_choose_material(job, clips, rng), video)
+        rows = make_fake(job, *choose_material(job, clips, rng), video)
         write_json(record, {"key": _key(job, clips), "rows": [asdict(row) for row in rows]})
         return True
 

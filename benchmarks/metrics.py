@@ -85,6 +85,18 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
     return float((higher + (positive[:, None] == negative) / 2).mean())
 
 
+def roc(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the ROC curve (Fawcett 2006): false and true positive rates, [P] each, from 0 to 1,
+    a point for each value of the scores, so that the area under it is auroc().
+
+    >>> [rates.tolist() for rates in roc(np.array([0.9, 0.4]), np.array([0.4]))]
+    [[0.0, 0.0, 1.0], [0.0, 0.5, 1.0]]
+    """
+    limits = np.concatenate([[np.inf], np.unique(np.concatenate([positive, negative]))[::-1]])
+    return tuple((np.asarray(scores)[None] >= limits[:, None]).mean(axis=1)
+                 for scores in (negative, positive))
+
+
 def threshold_at_recall(positive: np.ndarray, recall: float = 0.95) -> float:
     """The highest score that `recall` of the positives reach or exceed."""
     ordered = np.sort(np.asarray(positive, float))[::-1]

@@ -123,24 +123,28 @@ def micro_ap_measure(group: str, queries: Sequence[Query]) -> Measure:
                    len(queries))
 
 
+def told_apart(queries: Sequence[Query]) -> tuple[list[Query], list[Query]]:
+    """The fakes with and without a source here; a source-less one without a row tells nothing."""
+    return ([q for q in queries if q.wanted],
+            [q for q in queries if not q.wanted and q.verdict != MISSING])
+
+
 def rejection_measures(group: str, queries: Sequence[Query]) -> list[Measure]:
-    """How well "a source is here" is told; a source-less fake without a row tells nothing.
+    """How well "a source is here" is told, over told_apart().
 
     The interval of the false positive rate takes its threshold, the score that 95 % of the fakes
     with a source reach, as given.
     """
-    queries = [q for q in queries if q.wanted or q.verdict != MISSING]
-    here = np.array([q.source_here for q in queries if q.wanted])
-    absent = np.array([q.source_here for q in queries if not q.wanted])
+    pair = told_apart(queries)
+    here, absent = (np.array([q.source_here for q in group]) for group in pair)
     limit = metrics.threshold_at_recall(here) if len(here) else float("nan")
     return [
         Measure("AUROC of a source being here", group, metrics.auroc(here, absent),
                 *metrics.bootstrap(metrics.auroc, here, absent), len(here) + len(absent)),
         share("FPR at 95 % TPR", group, absent >= limit if len(here) else []),
         share("rejected without a source", group,
-              [q.verdict == NO_SOURCE for q in queries if not q.wanted]),
-        share("rejected with a source", group,
-              [q.verdict == NO_SOURCE for q in queries if q.wanted])]
+              [q.verdict == NO_SOURCE for q in pair[1]]),
+        share("rejected with a source", group, [q.verdict == NO_SOURCE for q in pair[0]])]
 
 
 def calibration_measures(group: str, outcomes: Sequence[Outcome]) -> list[Measure]:

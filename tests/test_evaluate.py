@@ -212,7 +212,8 @@ def test_the_command_prints_fakes_and_table(tables):
 
 def test_the_command_writes_all_figures_and_the_picture(tables, tmp_path):
     done = run("--traces", tables[0], "--truth", tables[1], "--full", "--quiet",
-               "--csv", tmp_path / "figures.csv", "--picture", tmp_path / "found.png")
+               "--csv", tmp_path / "figures.csv", "--picture", tmp_path / "found.png",
+               "--plots", tmp_path / "plots")
     assert done.returncode == 0, done.stderr
     assert "exact.mp4" not in done.stdout and "AUROC" in done.stdout
     rows = {(r["metric"], r["group"]): r for r in read_table(tmp_path / "figures.csv")}
@@ -220,6 +221,7 @@ def test_the_command_writes_all_figures_and_the_picture(tables, tmp_path):
     assert rows["right source", "1-25 frames"]["count"] == "5"  # not the one without a row
     assert rows["rejected without a source", "all"]["value"] == "0.5"
     assert min(read_image(tmp_path / "found.png").shape[:2]) > 300
+    assert {"accuracy_by_kind.pdf", "roc.png"} <= {p.name for p in (tmp_path / "plots").iterdir()}
 
 
 def test_a_picture_of_an_unknown_kind_is_an_error(tables, tmp_path):

@@ -1,7 +1,10 @@
 """The report in a real headless browser: Chromium, where the system has one."""
 
+import base64
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
@@ -122,3 +125,76 @@ def test_moving_through_frames(project, open_page):
     assert seen() == [moment]
     browser.find_element("css selector", ".viewer button").click()
     assert browser.find_element("css selector", ".viewer button").text == "Stop"
+
+
+# --- on paper -----------------------------------------------------------------------------------
+
+A4 = {"paperWidth": 8.27, "paperHeight": 11.69}  # inches
+
+
+def printed(browser) -> bytes:
+    """The page as PDF on A4."""
+    return base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", A4)["data"])
+
+
+def page_count(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
+
+
+@pytest.fixture
+def on_paper(open_page):
+    """on_paper(file) -> a driver that shows the file as on A4 paper, margins taken off."""
+    started = []
+
+    def show(path: Path):
+        browser = open_page(path, 703)
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        started.append(browser)
+        return browser
+    yield show
+    for browser in started:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_printed_pages_hide_nothing(project, on_paper):
+    """All moments, closed tables and every column are on the paper; sliders and buttons are not."""
+    for page in sorted((project[0].traces / "reports").rglob("*.html")):
+        browser = on_paper(page)
+        browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+        assert browser.execute_script(
+            "return [...document.querySelectorAll('.moment, .moment img, td, dd')]"
+            ".filter(e => e.textContent || e.tagName == 'IMG').every(e => e.offsetHeight > 0)")
+        assert browser.execute_script(
+            "return [...document.querySelectorAll('button, input')].every(e => !e.offsetHeight)")
+        assert browser.execute_script(
+            "return [...document.querySelectorAll('body, table, .wide, img')].every("
+            "e => e.getBoundingClientRect().right <= innerWidth && e.scrollWidth <= innerWidth)")
+
+
+def test_the_printed_list_has_all_columns(project, on_paper):
+    browser = on_paper(project[0].traces / "report.html")
+    heads = browser.execute_script(
+        "return [...document.querySelectorAll('th')].map(h => [h.offsetHeight > 0,"
+        "getComputedStyle(h, '::before').content, h.scrollWidth <= h.clientWidth])")
+    assert all(shown and fits for shown, _, fits in heads)
+    assert [label for _, label, _ in heads[1:]] == [f'"{name}"' for name in (
+        "fake", "verdict", "source", "frames", "time", "confidence", "rate", "mirrored")]
+    assert len(browser.find_elements("css selector", "tbody tr")) == 6
+    assert browser.find_element("id", "shown").is_displayed()  # tells when rows are filtered out
+
+
+def test_printing_to_pdf(project, open_page):
+    """The list of six rows fits one sheet; a fake's page, few. The text is on them."""
+    listed = printed(open_page(project[0].traces / "report.html", 1280))
+    page = printed(open_page(project[0].traces / "reports/a plain.html", 1280))
+    assert (page_count(listed), listed[:5]) == (1, b"%PDF-")
+    assert 3 <= page_count(page) <= 6
+    if shutil.which("pdftotext") is None:
+        return
+    texts = [" ".join(subprocess.run(["pdftotext", "-layout", "-", "-"], input=pdf, timeout=60,
+                                     stdout=subprocess.PIPE, check=True).stdout.decode().split())
+             for pdf in (listed, page)]
+    assert all(name in texts[0] for name in ("a plain.mp4", "joined.mp4", "unclear.mp4", "broken"))
+    assert all(f"fake: frame {index}," in texts[1] for index in (0, 5, 11))
+    assert texts[1].count("fake: frame") == 8 and "probability" in texts[1]
+    assert "sha256" in texts[1] and "Places that were weighed" in texts[1]

@@ -1,5 +1,7 @@
 """What the page of one fake shows: numbers, words and pictures for its template."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from models.flow import DisFlow, FlowEstimator
@@ -20,7 +22,7 @@ PICTURE_SIDE = 288  # pixels of the longer side
 FLOW_SIDE = 160
 THUMBNAIL_SIDE = 96
 MATCH_PICTURES = 3  # candidates whose matched points are drawn
-FAR_FRAME = 3000  # a candidate's frame beyond it is not decoded for a picture of matched points
+KEPT_FRAMES = 32  # of sources, in memory: many fakes are matched with the same ones of step 1
 WHEEL_SIDE = 72
 
 
@@ -157,18 +159,26 @@ def candidates_data(result: dict, roots: Roots) -> list[dict]:
 
 
 def match_data(candidate: dict, result: dict, roots: Roots) -> str | None:
-    """Matched points of one candidate; None when its frame is too far into its video, or gone."""
-    index = candidate["source_frame"]
-    if index > FAR_FRAME:
-        return None
+    """Matched points of one candidate; None when a frame is gone."""
+    index, video = candidate["source_frame"], roots.videos / candidate["source"]
     try:
         fake = read_fake(roots, fake_id(result), candidate["fake_frame"])
-        found, scale = read_source(roots, candidate["source"], {index})
-    except (InputError, VideoError):
-        return None
-    if index not in found:
+        source, scale = matched_frame(roots, candidate["source"], index, video.stat().st_mtime_ns)
+    except (InputError, VideoError, OSError):
         return None
     own_scale = fake_scale(fake, result["made_with"]["record"])
-    return encoded(pictures.match_picture(fake, found[index],
+    return encoded(pictures.match_picture(fake, source,
                                           own_scale * np.array(candidate["fake_points"]),
                                           scale * np.array(candidate["source_points"])))
+
+
+@lru_cache(maxsize=KEPT_FRAMES)
+def matched_frame(roots: Roots, name: str, index: int, changed_ns: int) -> tuple[np.ndarray, float]:
+    """A frame of a source, scaled down, and its scale; changed_ns: when the file was changed.
+
+    Raises VideoError when there is no such frame.
+    """
+    found, scale = read_source(roots, name, {index})
+    if index not in found:
+        raise VideoError(f"{roots.videos / name}: frame {index} cannot be decoded")
+    return found[index], scale

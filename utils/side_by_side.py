@@ -15,7 +15,7 @@ from utils.clip_mapping import ClipMapping, find_mapping, rescaled
 from utils.files import InputError, read_image
 from utils.heatmap import Look
 from utils.layout import frame_name, read_rectangles
-from utils.video import VideoReader
+from utils.seek import read_frames
 
 WORK_SIDE = 640  # pixels; larger frames are scaled down to it
 
@@ -106,12 +106,18 @@ def read_source(roots: Roots, name: str,
     """
     found: dict[int, np.ndarray] = {}
     scale = 1.0
-    for frame in VideoReader(roots.videos / name, wanted, threads=1) if wanted else ():
+    for frame in read_frames(roots.videos / name, wanted, frame_times(roots, name)):
         found[frame.index] = shrunk(frame.image)
         scale = max(found[frame.index].shape) / max(frame.image.shape)
-        if len(found) == len(wanted):
-            break
     return found, scale
+
+
+def frame_times(roots: Roots, name: str) -> np.ndarray | None:
+    """Time of every frame of a source, as step 5 found them in this very file; None if it is
+    another one."""
+    facts, path = source_facts(roots, Path(name).with_suffix("").as_posix()), roots.videos / name
+    same = facts is not None and path.is_file() and path.stat().st_size == facts.record["size"]
+    return facts.times_s if same else None
 
 
 @dataclass(frozen=True)

@@ -24,3 +24,6 @@ document.querySelectorAll(".viewer").forEach((viewer) => {
   });
   show();
 });
+window.addEventListener("beforeprint", () => {  // browsers that print closed parts closed
+  document.querySelectorAll("details").forEach((part) => { part.open = true; });
+});

@@ -1,0 +1,177 @@
+"""Chosen frames of a long video, without decoding all that comes before them.
+
+A frame keeps the number that VideoReader gives it, which decodes from the start. Step 5 did that
+once and stored the time of every frame; here the decoder begins at a key frame, and a frame is
+known by its time. Pictures that may refer to something before that key frame (the leading ones of
+an open group of pictures, a refresh spread over many frames) are not taken: only what follows a
+second key frame is. Where a time is not among the stored ones, where the frames do not follow each
+other as they do from the start, or where a container cannot be sought, VideoReader reads instead.
+"""
+
+from collections.abc import Collection, Iterator
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+
+from utils import video
+from utils.video import Frame, VideoReader
+
+NEAR = 300  # frames that are rather decoded than skipped; a group of pictures is often 250
+KEYS_BACK = 6  # key frames before the wanted frame that are tried as beginnings
+SMALLEST_STEP_S = 1e-4  # between two frames; below, times do not tell them apart
+
+
+class _Inexact(Exception):
+    """Seeking does not give the frames that decoding from the start gives."""
+
+
+def read_frames(path: Path, wanted: Collection[int],
+                times_s: np.ndarray | None = None) -> Iterator[Frame]:
+    """Frames with these indices, in order, as VideoReader(path, wanted, threads=1) gives them.
+
+    times_s: [T] time of every frame from the first one, as decoding this file from the start gave
+    them; None: decode from the start. Frames that cannot be decoded are left out. Raises VideoError
+    when the file cannot be read.
+    """
+    left = sorted(wanted)
+    try:
+        while left and can_seek(times_s, left):
+            for frame in _sought(path, first_run(left), times_s):
+                yield frame
+                left.pop(0)
+    except _Inexact:
+        pass
+    if left:
+        yield from _from_start(path, left)
+
+
+def can_seek(times_s: np.ndarray | None, wanted: list[int]) -> bool:
+    """Whether the times tell all frames apart, and seeking saves work."""
+    return bool(times_s is not None and NEAR < wanted[0] <= wanted[-1] < len(times_s)
+                and np.diff(times_s).min() >= SMALLEST_STEP_S)
+
+
+def first_run(wanted: list[int]) -> list[int]:
+    """The first of these indices, up to a gap that is worth a seek."""
+    gap = next((i for i in range(1, len(wanted)) if wanted[i] - wanted[i - 1] > NEAR), len(wanted))
+    return wanted[:gap]
+
+
+def _from_start(path: Path, wanted: list[int]) -> Iterator[Frame]:
+    for frame in VideoReader(path, set(wanted), threads=1):
+        yield frame
+        if frame.index == wanted[-1]:
+            return
+
+
+def _sought(path: Path, run: list[int], times_s: np.ndarray) -> Iterator[Frame]:
+    """These frames, all of them. Raises _Inexact where seeking does not lead to them."""
+    with video._open(path) as container:
+        stream = video._video_stream(container, path)
+        stream.thread_type = "SLICE"  # as VideoReader decodes
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"max_pixels": str(video.MAX_PIXELS)}
+        start_s = _time_of(next(_frames(container, stream, path), None))
+        for begin in _beginnings(container, stream, start_s + times_s[run[0]]):
+            _seek(container, stream, begin)
+            frames = _trusted(_frames(container, stream, path), start_s, start_s + times_s[run[0]])
+            numbered = _numbered(frames, times_s, start_s)
+            first = next(numbered, None)
+            if first is not None and first[0] <= run[0]:
+                reader = VideoReader(path, threads=1)
+                for index, raw in _run_of(run, chain([first], numbered)):
+                    yield Frame(index, float(times_s[index]), reader._convert(raw))
+                return
+    raise _Inexact
+
+
+def _frames(container: av.container.InputContainer, stream: av.VideoStream,
+            path: Path) -> Iterator[av.VideoFrame]:
+    """What the decoder gives from where the container stands."""
+    for frames in video._in_time(video._decode(container, stream), path):
+        yield from frames
+
+
+def _time_of(raw: av.VideoFrame | None) -> float:
+    """Presentation time, seconds. Raises _Inexact where there is none."""
+    if raw is None or raw.time is None:
+        raise _Inexact
+    return raw.time
+
+
+def _beginnings(container: av.container.InputContainer, stream: av.VideoStream,
+                time_s: float) -> Iterator[int]:
+    """Stamps to seek to: of the second key frame before a time, of the third, and so on, as far as
+    the container leads to them. Raises _Inexact where it cannot be sought."""
+    stamp, seen = round(time_s / stream.time_base), set()
+    for number in range(KEYS_BACK):
+        place = _landing(container, stream, stamp)
+        if place in seen:
+            return  # the first one, or this container does not go by key frames
+        seen.add(place)
+        if number:
+            yield stamp
+        stamp = place - 1
+
+
+def _landing(container: av.container.InputContainer, stream: av.VideoStream, stamp: int) -> int:
+    """Stamp at which reading goes on after seeking to a stamp."""
+    _seek(container, stream, stamp)
+    packet = next(video._packets(container, stream), None)
+    place = None if packet is None else packet.pts if packet.dts is None else packet.dts
+    if place is None:
+        raise _Inexact
+    return place
+
+
+def _seek(container: av.container.InputContainer, stream: av.VideoStream, stamp: int) -> None:
+    """Go to the key frame before a stamp. Raises _Inexact where the container cannot be sought."""
+    try:
+        container.seek(stamp, stream=stream, backward=True)
+    except (av.error.FFmpegError, OverflowError) as error:
+        raise _Inexact from error
+
+
+def _trusted(frames: Iterator[av.VideoFrame], start_s: float,
+             needed_s: float) -> Iterator[av.VideoFrame]:
+    """Frames from the second key frame on, or from the first frame of the file; none when that is
+    after the time at which they are needed."""
+    keys = 0
+    for raw in frames:
+        keys += raw.key_frame
+        trusted = keys > 1 or _time_of(raw) == start_s
+        if trusted:
+            yield raw
+            yield from frames
+        if trusted or _time_of(raw) > needed_s:
+            return
+
+
+def _numbered(frames: Iterator[av.VideoFrame], times_s: np.ndarray,
+              start_s: float) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Frames with their indices. Raises _Inexact for a damaged one, for one whose time is not
+    stored, and for one that does not follow the one before it."""
+    index = None
+    for raw in frames:
+        time_s = _time_of(raw) - start_s
+        index = int(np.abs(times_s - time_s).argmin()) if index is None else index + 1
+        if (raw.is_corrupt or index >= len(times_s)
+                or abs(times_s[index] - time_s) > SMALLEST_STEP_S / 4):
+            raise _Inexact
+        yield index, raw
+
+
+def _run_of(run: list[int], numbered: Iterator[tuple[int, av.VideoFrame]]
+            ) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Those frames of the run. Raises _Inexact when they end before it does."""
+    wanted = iter(run)
+    index = next(wanted)
+    for number, raw in numbered:
+        if number == index:
+            yield number, raw
+            index = next(wanted, None)
+            if index is None:
+                return
+    raise _Inexact
