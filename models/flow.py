@@ -17,6 +17,7 @@ RAFT_UPDATES = 5
 RAFT_BATCH = 16
 RAFT_MULTIPLE = 8  # RAFT wants sides that are a multiple of this
 RAFT_SMALLEST = 128  # and no smaller than this
+DIS_SMALLEST = 16  # pixels; OpenCV's DIS cannot look at smaller pictures
 
 
 class FlowEstimator(Protocol):
@@ -39,8 +40,10 @@ class DisFlow:
         self.identity = f"dis medium, OpenCV {cv2.__version__}"
 
     def flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """[N, H, W, 3] uint8 BGR, twice -> [N, H, W, 2] float32 pixels."""
-        flows = np.empty((*first.shape[:3], 2), np.float32)
+        """[N, H, W, 3] uint8 BGR, twice -> [N, H, W, 2] float32 pixels; 0 in tiny pictures."""
+        flows = np.zeros((*first.shape[:3], 2), np.float32)
+        if min(first.shape[1:3]) < DIS_SMALLEST:
+            return flows
         for pair, (a, b) in enumerate(zip(first, second)):
             flows[pair] = self._dis.calc(cv2.cvtColor(a, cv2.COLOR_BGR2GRAY),
                                          cv2.cvtColor(b, cv2.COLOR_BGR2GRAY), None)
@@ -58,16 +61,16 @@ class RaftFlow:
     def __init__(self, weights: Path | str, device: str = "cpu", updates: int = RAFT_UPDATES):
         import torch
 
+        from models.state import read_state
         from models.torchvision_compat import torchvision
         raft = torchvision.models.optical_flow
         published = raft.Raft_Small_Weights.DEFAULT
         try:
             content = None if str(weights) == "torchvision" else checked_sha256(Path(weights))
-            state = (torch.load(weights, map_location="cpu", weights_only=True) if content
+            state = (read_state(weights) if content
                      else published.get_state_dict(progress=False, check_hash=True))
             net = raft.raft_small(weights=None)
-            net.load_state_dict({name: value.float() if value.is_floating_point() else value
-                                 for name, value in state.items()})
+            net.load_state_dict(state)
         except ModelFileError:
             raise
         except Exception as error:  # a file of any kind, or no connection

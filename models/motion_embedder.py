@@ -7,15 +7,15 @@ start of a source. Long vectors are lively pairs: they count more, as they do in
 signature (utils/matching.py). Weights: `models/training/train_flow.py`.
 """
 
-import pickle
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.fetch import ModelFileError, checked_sha256, sha256_of
+from models.fetch import ModelFileError, sha256_of
 from models.motion import COARSE, MotionGrid
+from models.state import read_state
 
 SHIPPED = Path(__file__).parent / "weights" / "motion_embedder.pt"
 DIMENSIONS = 64
@@ -72,13 +72,11 @@ def load_net(path: Path) -> MotionNet:
 
     Raises ModelFileError when they do not fit, or are not those that the card beside them names.
     """
-    checked_sha256(path)
+    state = read_state(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         net = MotionNet(len(state["head.weight"]))
-        net.load_state_dict({name: value.float() for name, value in state.items()})
-    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, EOFError,
-            pickle.UnpicklingError) as error:
+        net.load_state_dict(state)
+    except Exception as error:  # tensors of any shapes and kinds
         reason = " ".join(str(error).split())[:160]
         raise ModelFileError(f"{path}: not weights of a motion embedder ({reason}); give those "
                              "that models/training/train_flow.py wrote") from error

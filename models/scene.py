@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from models.fetch import ModelFileError, checked_sha256
+from models.state import read_state
 
 BATCH = 16
 EMBEDDERS = ("efficientnet", "resnet50")
@@ -201,9 +202,8 @@ def _resnet50(path: Path) -> ResNet50:
 
 def _read_state(path: Path) -> dict[str, Tensor]:
     """A state dict in float32, without the classifier."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: value.float() if value.is_floating_point() else value
-            for name, value in state.items() if not name.startswith(("_fc.", "fc."))}
+    return {name: value for name, value in read_state(path).items()
+            if not name.startswith(("_fc.", "fc."))}
 
 
 def network_input(backgrounds: list[np.ndarray], side: int, mean: tuple[float, ...],

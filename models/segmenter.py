@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from models.fetch import SELFIE_SEGMENTATION, ModelFileError, fetch, sha256_of
+from models.tflite import load_tflite
 
 SELFIE_SIDE = 256
 DEEPLAB_SIDE = 320
@@ -29,14 +30,15 @@ class Segmenter(Protocol):
 
 
 class SelfieSegmenter:
-    """MediaPipe selfie segmentation through cv2.dnn. One instance serves one thread."""
+    """MediaPipe selfie segmentation through cv2.dnn. One instance serves one thread.
+
+    model_path: another network of the same form. Raises ModelFileError when it is none.
+    """
 
     def __init__(self, model_path: Path | None = None):
         path = Path(model_path) if model_path else fetch(SELFIE_SEGMENTATION)
-        try:
-            self._net = cv2.dnn.readNetFromTFLite(np.frombuffer(path.read_bytes(), np.uint8))
-        except (cv2.error, OSError) as error:
-            raise ModelFileError(f"{path}: not a usable TFLite model ({error})") from error
+        shape = (SELFIE_SIDE, SELFIE_SIDE)
+        self._net = load_tflite(path, (1, 3, *shape), (1, 1, *shape), known=not model_path)
         self.identity = f"selfie {sha256_of(path)[:16]}"
 
     def probability(self, image: np.ndarray) -> np.ndarray:
@@ -54,18 +56,20 @@ class DeepLabSegmenter:
     def __init__(self, model_path: Path | None = None, device: str = "cpu"):
         import torch
 
+        from models.state import read_state
         from models.torchvision_compat import torchvision
         segmentation = torchvision.models.segmentation
         weights = segmentation.DeepLabV3_MobileNet_V3_Large_Weights.DEFAULT
         try:
-            state = (torch.load(model_path, map_location="cpu", weights_only=True) if model_path
+            state = (read_state(model_path) if model_path
                      else weights.get_state_dict(progress=False, check_hash=True))
             net = segmentation.deeplabv3_mobilenet_v3_large(
                 weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
             net.load_state_dict(state)
         except Exception as error:  # a file of any kind, or no connection
             raise ModelFileError(f"{model_path or weights.url}: DeepLabV3 weights cannot be loaded "
-                                 f"({error}); give a file with --segmenter-model") from error
+                                 f"({' '.join(str(error).split())[:200]}); give a file with "
+                                 "--segmenter-model") from error
         self._torch, self._net, self._device = torch, net.eval().to(device), device
         self.identity = f"deeplabv3 {sha256_of(model_path)[:16] if model_path else weights}"
 

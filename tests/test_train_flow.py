@@ -1,20 +1,16 @@
 """The motion embedder: vectors, windows, weights; its examples; that it learns and resumes."""
 
 import json
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
 from models.fetch import ModelFileError, sha256_of
-from models.flow import DisFlow
-from models.motion import COARSE, MotionGrid, cut_mask, cut_square, motion_grid, steady_square
+from models.motion import MotionGrid
 from models.motion_embedder import SHIPPED, MotionEmbedder, MotionNet, over_span, slide, window
-from models.pose import CELLS, small_grey
 from models.training import train_flow
 from models.training.motion_batches import REACH, BatchMaker, extended, warped
 from models.training.motion_scores import compare, find, peaks, signature_vectors
@@ -22,8 +18,8 @@ from models.training.motion_trainer import MotionTrainer
 from models.training.motion_windows import (Example, FakeSet, MotionWindows, SourceStacks,
                                             load_windows)
 from models.training.raft_trainer import Schedule, save_tensors
-from utils.files import InputError, write_arrays, write_image, write_json
-from utils.layout import RECTANGLES_NAME, VideoRecord, fake_result_path, frame_name
+from motion_set import FRAMES, make_fake_set, movement, stack
+from utils.files import InputError
 from utils.matching import pair_scores, prepare
 from utils.matching import slide as signature_slide
 from utils.source_motion import MotionIndex
@@ -31,24 +27,7 @@ from utils.source_motion import MotionIndex
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETTINGS = {"batch": 4, "dimensions": 16, "lr": 3e-3, "pull": 1.0, "seed": 1, "hold_out": []}
-FRAMES, WINDOW = 90, 40
-
-
-def movement(seed: int, frames: int = FRAMES) -> MotionGrid:
-    """A head that shifts, turns and nods smoothly, inside a disc."""
-    rng = np.random.default_rng(seed)
-    strength = cv2.GaussianBlur(rng.normal(0, 1, (frames - 1, 4)), (0, 0), sigmaX=0.1, sigmaY=2.0)
-    y, x = np.mgrid[:COARSE, :COARSE] / (COARSE - 1) * 2 - 1
-    zero, one = np.zeros_like(x), np.ones_like(x)
-    modes = np.stack([np.stack(m, -1) for m in
-                      ((one, zero), (zero, one), (-y, x), (zero, y**2))])
-    weight = np.broadcast_to((x**2 + y**2 < 0.9).astype(np.float32), (frames - 1, COARSE, COARSE))
-    flow = np.einsum("tk,kyxc->tyxc", 6 * strength, modes) * weight[..., None]
-    return MotionGrid(flow.astype(np.float32), weight.copy())
-
-
-def stack(grid: MotionGrid) -> np.ndarray:
-    return np.concatenate([grid.flow, grid.weight[..., None]], -1)
+WINDOW = 40
 
 
 def example(clip: int, number: int) -> Example:
@@ -63,7 +42,8 @@ def example(clip: int, number: int) -> Example:
     stranger = f"clip_{(clip + 1) % 4}.mp4"
     flags = np.array([True, False, False])
     return Example(f"clip_{clip}", row, grid, grid[None], np.zeros(3, np.int32), at, flags,
-                   ~flags, [row["source"], row["source"], stranger])
+                   ~flags, [row["source"], row["source"], stranger], np.zeros(3, bool),
+                   np.zeros(3, bool))
 
 
 @lru_cache(1)
@@ -207,47 +187,9 @@ def test_peaks_leave_out_neighbours():
     assert peaks(curve)[:2] == [10, 30]
 
 
-def record(file: str, frames: int, side: int = 96) -> VideoRecord:
-    return VideoRecord(file, 1, "0", 25.0, frames, side, side, list(range(frames)), {})
-
-
 @pytest.fixture
 def fake_set(tmp_path) -> FakeSet:
-    """What steps 3 to 5 leave, in small: a textured disc that moves as movement() says."""
-    work, side = tmp_path / "work", 96
-    texture = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 255, (side, side, 3)), (0, 0), 2)
-    shifts = 8 * cv2.GaussianBlur(np.random.default_rng(1).normal(0, 1, (40, 2)), (0, 0),
-                                  sigmaX=0.1, sigmaY=2.0).cumsum(0) / 4
-    frames = [cv2.warpAffine(texture, np.float64([[1, 0, x], [0, 1, y]]), (side, side),
-                             borderMode=cv2.BORDER_REFLECT).astype(np.uint8) for x, y in shifts]
-    mask = cv2.circle(np.zeros((side, side), np.uint8), (48, 48), 40, 255, -1)
-    square = steady_square([[8, 8, 80, 80]])
-    crops, masks = (np.stack([cut(image, square) for image in images])
-                    for cut, images in ((cut_square, frames), (cut_mask, [mask] * 40)))
-    grid = motion_grid(crops, masks, DisFlow(), COARSE)
-    for name, moved in (("clip_0", grid), ("clip_1", movement(3, 40))):
-        write_arrays(work / "step5_flow_trace" / "motion" / f"{name}.npz",
-                     {"source": asdict(record(f"{name}.mp4", 40))},
-                     {"square": np.array(square), "times_s": np.arange(40) / 25,
-                      "flow": moved.flow.astype(np.float16),
-                      "weight": np.round(moved.weight * 255).astype(np.uint8),
-                      "pose": small_grey(crops, CELLS)})
-    fake = "clip_0_fake_00"
-    for folder, images in (("frames", frames[9:29]), ("masks", [mask] * 20)):
-        (work / f"step3_fake_{folder}" / fake).mkdir(parents=True)
-        for number, image in enumerate(images):
-            write_image(work / f"step3_fake_{folder}" / fake / frame_name(number), image)
-    write_json(work / "step3_fake_rect" / fake / RECTANGLES_NAME,
-               {str(number): [8, 8, 80, 80] for number in range(20)})
-    record(f"{fake}.mp4", 20).write(work / "step3_fake_frames" / fake)
-    write_json(fake_result_path(work / "step4_scene_trace", fake), {"candidates": [
-        {"source": f"{name}.mp4", "source_id": name, "verified": False, "scene_score": 0.5,
-         "flip": 0, "inliers": 0, "background_inliers": 0, "mapping": None}
-        for name in ("clip_0", "clip_1")]})
-    table = tmp_path / "truth.csv"
-    table.write_text("fake,source,start_frame,end_frame,tier,speed,flip\n"
-                     f"{fake}.mp4,clip_0.mp4,9,28,clean,1.0,0\n")
-    return FakeSet(work, table, tmp_path / "videos")
+    return make_fake_set(tmp_path)
 
 
 def test_examples_hold_the_true_place_and_are_made_once(fake_set, tmp_path, monkeypatch):
@@ -289,6 +231,26 @@ def test_main_trains_writes_and_resumes(tmp_path, monkeypatch):
         train_flow.main([], out, steps=3, resume=True, **options | {"batch": 5})
 
 
+def test_weights_are_begun_with_or_only_measured(tmp_path, monkeypatch, embedder):
+    monkeypatch.setattr("models.training.motion_scores.RESAMPLES", 10)
+    monkeypatch.setattr(train_flow, "load_windows", lambda *_: windows())
+    given = tmp_path / "weights.pt"  # what the embedder was made of
+    measured = train_flow.main([], tmp_path / "measured", steps=0, model_path=given)
+    for name, value in torch.load(given, weights_only=True).items():
+        assert torch.equal(torch.load(measured, weights_only=True)[name], value)
+    card = json.loads(measured.with_suffix(".json").read_text())
+    assert card["metrics"]["all fakes"]["judging"]["network"]["AUROC"]["value"] == 1
+    assert card["recipe"]["steps"] == 0 and card["recipe"]["begins with"] == sha256_of(given)
+    begun = train_flow.main([], tmp_path / "begun", steps=1, batch=4, dimensions=16, lr=1e-6,
+                            model_path=given)
+    torch.testing.assert_close(torch.load(begun, weights_only=True)["linear.weight"],
+                               torch.load(given, weights_only=True)["linear.weight"])
+    with pytest.raises(InputError, match="16 dimensions"):
+        train_flow.main([], tmp_path / "other", steps=1, dimensions=8, model_path=given)
+    with pytest.raises(InputError, match="--model-path"):
+        train_flow.main([], tmp_path / "none", steps=0)
+
+
 def refusal(path: Path) -> str:
     with pytest.raises(ModelFileError) as caught:
         MotionEmbedder(path)
@@ -304,7 +266,7 @@ def test_damaged_or_foreign_weights_are_refused_in_one_line(tmp_path):
     torch.save({"layer.weight": torch.zeros(2, 2)}, path)
     assert "not weights" in refusal(path)
     torch.save([1, 2], path)
-    assert "not weights" in refusal(path)
+    assert "not a state dict" in refusal(path)
     state = MotionNet(8).state_dict()
     torch.save(state | {"linear.weight": torch.zeros(8, 3)}, path)
     assert "not weights" in refusal(path)

@@ -198,10 +198,10 @@ def mappings(rng: np.random.Generator, count: int, shift: float, zoom: float, de
 
 
 def warped(stacks: Tensor, mapping: Tensor) -> Tensor:
-    """Stacks [B, m, 12, 12, 3] after the picture was mapped: MotionGrid.warped() for batches."""
-    count, pairs = stacks.shape[:2]
+    """Stacks [B, m, S, S, 3] after the picture was mapped: MotionGrid.warped() for batches."""
+    count, pairs, side = stacks.shape[:3]
     weighted = torch.cat([stacks[..., :2] * stacks[..., 2:], stacks[..., 2:]], -1)
-    places = affine_grid(mapping, [count, 1, COARSE, COARSE], align_corners=False)
+    places = affine_grid(mapping, [count, 1, side, side], align_corners=False)
     moved = grid_sample(weighted.permute(0, 1, 4, 2, 3).flatten(1, 2), places,
                         align_corners=False)
     moved = moved.unflatten(1, (pairs, 3)).permute(0, 1, 3, 4, 2)
@@ -211,8 +211,11 @@ def warped(stacks: Tensor, mapping: Tensor) -> Tensor:
 
 
 def damaged(rng: np.random.Generator, fakes: Tensor) -> Tensor:
-    """Windows [B, m, 12, 12, 3] mapped a little, louder or calmer, noisy, with a hole."""
-    count, pairs = fakes.shape[:2]
+    """Windows [B, m, S, S, 3] mapped a little, louder or calmer, noisy, with a hole.
+
+    Noise and holes are made on 12 x 12 cells, whatever S is.
+    """
+    count, pairs, side = fakes.shape[:3]
     amount = rng.random((count, 1)) < 0.6  # the others are mapped exactly
     exact = mappings(rng, count, 0, 0, 0)
     chosen = torch.from_numpy(amount)[..., None]
@@ -222,9 +225,20 @@ def damaged(rng: np.random.Generator, fakes: Tensor) -> Tensor:
     smooth = interpolate(coarse, size=(COARSE, COARSE), mode="bilinear").unflatten(0, (count, -1))
     noise = smooth.permute(0, 1, 3, 4, 2) + torch.from_numpy(
         rng.normal(0, 0.7, (count, pairs, COARSE, COARSE, 2))).float()
+    noise = scaled(noise, side, "bilinear")
     gain = np.exp(rng.normal(0, 0.12, (count, 1, 1, 1, 1)))
     flow = fakes[..., :2] * torch.from_numpy(gain).float() + torch.from_numpy(level).float() * noise
-    return torch.cat([flow, fakes[..., 2:] * torch.from_numpy(holes(rng, count)).float()], -1)
+    kept = scaled(torch.from_numpy(holes(rng, count)).float(), side, "nearest")
+    return torch.cat([flow, fakes[..., 2:] * kept], -1)
+
+
+def scaled(maps: Tensor, side: int, mode: str) -> Tensor:
+    """[B, m, 12, 12, C] -> [B, m, side, side, C]."""
+    if maps.shape[-2] == side:
+        return maps
+    flat = maps.flatten(0, 1).permute(0, 3, 1, 2)
+    return interpolate(flat, size=(side, side), mode=mode).permute(0, 2, 3, 1).unflatten(
+        0, maps.shape[:2])
 
 
 def holes(rng: np.random.Generator, count: int, share: float = 0.4) -> np.ndarray:

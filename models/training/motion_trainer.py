@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 
-from models.motion_embedder import LEAST_LENGTH, MotionNet, signature
+from models.motion_embedder import LEAST_LENGTH, MotionNet, load_net, signature
 from models.training.motion_batches import REACH, Batch
 from models.training.motion_windows import MotionWindows
 from models.training.raft_trainer import Schedule, save_tensors
@@ -86,6 +86,23 @@ class MotionTrainer:
         self.start = copy.deepcopy(self.learner.net.state_dict())
         self.optimiser = torch.optim.Adam(self.learner.parameters(), lr=0.0)
         self.step, self.seconds = 0, 0.0
+
+    def begin(self, windows: MotionWindows, model_path: Path | None = None) -> None:
+        """Begin with the weights of a file, or else with the signature's principal components.
+
+        Raises ModelFileError when the weights do not fit, ValueError when they have another number
+        of dimensions.
+        """
+        if model_path is None:
+            self.begin_with(windows)
+            return
+        net = load_net(model_path)
+        if net.head.out_features != self.settings["dimensions"]:
+            raise ValueError(f"{model_path} has {net.head.out_features} dimensions; give them as "
+                             "--dimensions")
+        self.start = net.state_dict()
+        for learner in (self.learner, self.average):
+            learner.net.load_state_dict(self.start)
 
     def begin_with(self, windows: MotionWindows) -> None:
         """The linear map that keeps most of the signature: its principal components."""

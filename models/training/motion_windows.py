@@ -14,26 +14,30 @@ from pathlib import Path
 
 import numpy as np
 
-from models.flow import FlowEstimator, make_flow
+from models.flow import make_flow
 from models.motion import MotionGrid
 from models.segmenter import make_segmenter
+from models.training.faketd_names import NAMES, named_truth
 from models.training.fit_decision import SKIPPED_TIERS, is_elsewhere, is_right
 from utils.batch import per_thread, run_batch
-from utils.fake_motion import FakeRoots, measure_fake
+from utils.fake_motion import FakeRoots, measure_fake, measure_window
 from utils.files import InputError, read_arrays, read_json, write_arrays
 from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.source_motion import IndexedSource, MotionIndex
 from utils.tables import read_table
 from utils.views import Found, find_places, look_closer, views_of
 
-VERSION = 1  # to be raised when examples are made another way
+VERSION = 2  # to be raised when examples are made another way
 TOP_K = 20  # candidates of step 4 that are searched
 KEPT = 24  # hypotheses kept per fake, and all right ones
 
 
 @dataclass(frozen=True)
 class FakeSet:
-    """Fakes with a known truth: the folder with the steps' folders, the table, the sources."""
+    """Fakes with a known truth: the folder with the steps' folders, the table, the sources.
+
+    truth: NAMES for what the file names tell (faketd_names.py), instead of a table.
+    """
 
     work: Path
     truth: Path
@@ -48,6 +52,16 @@ class FakeSet:
     @property
     def motion_root(self) -> Path:
         return Path(self.work) / "step5_flow_trace" / "motion"
+
+    def records(self) -> dict[str, VideoRecord]:
+        """Records of the fakes that step 3 has prepared, by id. Raises InputError for none."""
+        return video_folders(Path(self.work) / "step3_fake_frames", "step 3")
+
+    def index(self) -> MotionIndex:
+        """The motion of the sources, by DIS flow as step 5 has it by default."""
+        return MotionIndex(self.motion_root, self.videos, Path(self.work) / "step4_scene_trace",
+                           per_thread(partial(make_flow, "dis", None, "cpu")),
+                           per_thread(partial(make_segmenter, "selfie", None, "cpu")))
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,8 @@ class Example:
     right: np.ndarray  # [H] whether source and frames are true
     elsewhere: np.ndarray  # [H] whether no frame is true
     sources: list[str]  # [H] file names
+    flip: np.ndarray  # [H] whether the fake is a mirror image of it
+    backwards: np.ndarray  # [H] whether it runs backwards; `grids` and `at` then are turned around
 
 
 @dataclass(frozen=True)
@@ -138,11 +154,9 @@ def stack_of(grid: MotionGrid) -> np.ndarray:
 
 def _collected(fakes: FakeSet, folder: Path, workers: int) -> Iterator[Example]:
     """Examples of one set, made where the cache has none."""
-    rows = {row["fake"]: row for row in read_table(fakes.truth)
-            if row["tier"].removesuffix("-absent") not in SKIPPED_TIERS}
-    records = {video_id: record for video_id, record
-               in video_folders(Path(fakes.work) / "step3_fake_frames", "step 3").items()
-               if record.file in rows}
+    records = fakes.records()
+    rows = truth_rows(fakes, records)
+    records = {video_id: r for video_id, r in records.items() if r.file in rows}
     origins = {video_id: {"version": VERSION, "record": asdict(record),
                           "truth": rows[record.file], "candidates": _candidates(fakes, video_id)}
                for video_id, record in records.items()}
@@ -154,41 +168,50 @@ def _collected(fakes: FakeSet, folder: Path, workers: int) -> Iterator[Example]:
     yield from (example for example in found if example is not None)
 
 
+def truth_rows(fakes: FakeSet, records: dict[str, VideoRecord]) -> dict[str, dict[str, str]]:
+    """Rows of the truth by fake: of the table, or made of the names."""
+    if str(fakes.truth) == NAMES:
+        sources = video_folders(Path(fakes.work) / "step1_source_frames", "step 1")
+        return named_truth(records.values(), [record.file for record in sources.values()])
+    return {row["fake"]: row for row in read_table(fakes.truth)
+            if row["tier"].removesuffix("-absent") not in SKIPPED_TIERS}
+
+
 def _candidates(fakes: FakeSet, fake_id: str) -> list[dict]:
     path = fake_result_path(Path(fakes.work) / "step4_scene_trace", fake_id)
     return read_json(path)["candidates"][:TOP_K] if path.is_file() else []
 
 
 def _search(origins: dict[str, dict], fakes: FakeSet, folder: Path, workers: int) -> None:
-    """Make the examples of some fakes, by DIS flow as step 5 has it by default."""
-    index = MotionIndex(fakes.motion_root, fakes.videos, Path(fakes.work) / "step4_scene_trace",
-                        per_thread(partial(make_flow, "dis", None, "cpu")),
-                        per_thread(partial(make_segmenter, "selfie", None, "cpu")))
+    """Make the examples of some fakes."""
+    index = fakes.index()
     needed = {c["source_id"] for origin in origins.values() for c in origin["candidates"]}
     run_batch(sorted(needed), index.add, name=str, label=f"{fakes.work}: source motion",
               workers=workers)
     load = lru_cache(256)(index.read)
 
     def make(item: tuple[str, dict]) -> bool:
-        return _make_example(*item, work=Path(fakes.work), flow=index.flow(), load=load,
+        return _make_example(*item, work=Path(fakes.work), index=index, load=load,
                              path=folder / f"{item[0]}.npz")
 
     run_batch(origins.items(), make, name=lambda item: item[0], label=f"{fakes.work}: examples",
               workers=workers)
 
 
-def _make_example(fake_id: str, origin: dict, work: Path, flow: FlowEstimator,
+def _make_example(fake_id: str, origin: dict, work: Path, index: MotionIndex,
                   load: Callable[[str], IndexedSource | None], path: Path) -> bool:
     """Search one fake's places and write its example; False when there is nothing to compare."""
     record, row = VideoRecord(**origin["record"]), origin["truth"]
     roots = FakeRoots(work / "step3_fake_frames", work / "step3_fake_masks",
                       work / "step3_fake_rect")
-    fake = measure_fake(roots, fake_id, record, flow)
+    fake = measure_fake(roots, fake_id, record, index.flow())
+    look = partial(measure_window, roots, fake_id, record, flow=index.flow(),
+                   segmenter=index.segmenter())
     views = []
     for candidate in origin["candidates"] if fake is not None else []:
         source = load(candidate["source_id"])
         if source is not None:
-            views += views_of(fake, record, candidate, source)
+            views += views_of(fake, record, candidate, source, look)
     found = look_closer(find_places(views))
     kept = [f for rank, f in enumerate(found) if rank < KEPT or is_right(f.hypothesis, row)]
     if kept:
@@ -210,6 +233,8 @@ def write_example(path: Path, origin: dict, found: list[Found], plain: MotionGri
         "view": np.array([numbers[id(f.view)] for f in found], np.int32),
         "at": np.stack([f.alignment.at for f in found]).astype(np.int32),
         "right": np.array([is_right(f.hypothesis, row) for f in found]),
+        "flip": np.array([bool(f.view.flip) for f in found]),
+        "backwards": np.array([f.view.backwards for f in found]),
         "elsewhere": np.array(elsewhere)})
 
 
