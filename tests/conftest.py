@@ -1,6 +1,9 @@
 """What all tests need."""
 
+import shutil
 import signal
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import torch
@@ -28,3 +31,22 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> tuple[Path, dict[int, CompletedProcess]]:
+    """A folder after all five steps, and how each of them ended. Tests only read it."""
+    from project import STEPS, make_videos, run  # takes time: only where it is used
+
+    root = tmp_path_factory.mktemp("project")
+    make_videos(root)
+    return root, {number: run(number, root) for number in STEPS}
+
+
+@pytest.fixture
+def own_copy(project, tmp_path, monkeypatch) -> Path:
+    """A copy of the project, made the current folder."""
+    root = tmp_path / "project"
+    shutil.copytree(project[0], root)
+    monkeypatch.chdir(root)
+    return root

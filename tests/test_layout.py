@@ -61,6 +61,35 @@ def test_two_files_of_one_id_are_named(tmp_path, first, second):
     assert str(tmp_path / first) in str(error.value) and str(tmp_path / second) in str(error.value)
 
 
+def ids(root) -> list[str]:
+    return [video.id for video in find_videos(root)]
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    root = touch(tmp_path / "root", "z/own.mp4").resolve()
+    touch(tmp_path / "disk", "a.mp4", "deep/b.mp4", "c.mp4/d.mp4")
+    for name, target in (("linked", "../disk"), ("again", "../disk/deep"), ("same", "z"),
+                         ("z/of file", "../../disk/a.mp4"), ("called.mp4", "../disk")):
+        (root / name).symlink_to(target)
+    (root / "linked.mp4").symlink_to("../disk/a.mp4")
+    # links in the order of their names; "z" keeps its own name, "linked" finds the rest of the disk
+    assert ids(root) == ["again/b", "called.mp4/a", "called.mp4/c.mp4/d", "linked", "z/own"]
+    assert all(video.path.is_file() and video.path.is_relative_to(root)
+               for video in find_videos(root))
+
+
+def test_links_that_lead_back_are_not_entered(tmp_path):
+    root = touch(tmp_path / "above/root", "sub/own.mp4")
+    touch(tmp_path, "above/secret.mp4", "disk/a.mp4", "disk of all/e.mp4", "disk2/f.mp4")
+    for name, target in (("sub/root", ".."), ("sub/here", "."), ("up", "../.."), ("top", "/"),
+                         ("up.mp4", ".."), ("disk", "../../disk"), ("../../disk/up", ".."),
+                         ("../../disk/on", "../disk2"), ("../../disk2/back", "../disk")):
+        (root / name).symlink_to(target)
+    assert ids(root) == ["disk/a", "disk/on/f", "sub/own", "up"]
+    unusable = next(video for video in find_videos(root) if video.id == "up")
+    assert unusable.name == "up.mp4" and unusable.path.is_symlink()
+
+
 def test_nothing_to_do_is_an_error(tmp_path):
     for root in (tmp_path / "missing", touch(tmp_path / "none", "notes.txt")):
         with pytest.raises(InputError, match=str(root)):

@@ -20,6 +20,7 @@ from models.fetch import sha256_of
 from utils.files import InputError, load_json, read_json, write_json
 from utils.locks import is_temporary, temporary_beside
 from utils.video import VIDEO_EXTENSIONS
+from utils.walk import files_below
 
 RECORD_NAME = "video.json"
 RECTANGLES_NAME = "rectangles.json"
@@ -38,7 +39,9 @@ class VideoFile:
 
 
 def find_videos(path: Path) -> list[VideoFile]:
-    """All videos under a folder, subfolders included, or the one video `path` names; sorted.
+    """All videos under a folder, or the one video `path` names; sorted.
+
+    Subfolders are included, linked ones too, each folder once (utils/walk.py).
 
     Raises InputError when nothing is there or when two files would share an id.
     """
@@ -60,13 +63,10 @@ def find_videos(path: Path) -> list[VideoFile]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        # os.walk does not enter links to folders: one called .mp4 is named as unusable later
-        for name in files + [name for name in folders if Path(parent, name).is_symlink()]:
-            file = Path(parent, name)
-            if file.suffix.lower() in VIDEO_EXTENSIONS and not name.startswith("."):
-                yield file
+    """Paths with a video's extension; one that is a link to a folder is named as unusable later."""
+    for file in files_below(folder):
+        if file.suffix.lower() in VIDEO_EXTENSIONS and not file.name.startswith("."):
+            yield file
 
 
 def _video_file(path: Path, root: Path) -> VideoFile:
