@@ -37,7 +37,8 @@ def main(frame_root: Path = Path("./step1_source_frames/"),
     ModelFileError when there is no segmentation model.
     """
     folders = video_folders(frame_root, "step 1")
-    segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, pick_device(device)))
+    device = pick_device(device, needed=segmenter != "selfie")
+    segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, device))
     settings = {"segmenter": segmenters().identity}
     work = partial(remove_people, frame_root=Path(frame_root), back_root=Path(back_root),
                    settings=settings, segmenters=segmenters, overwrite=overwrite)

@@ -55,7 +55,8 @@ def main(video_path: Path = Path("./fake_data/"), frame_root: Path = Path("./ste
     """
     if begin_frame < 0 or (end_frame is not None and end_frame < begin_frame):
         raise InputError("--begin-frame must be 0 or more and --end-frame not before it")
-    segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, pick_device(device)))
+    device = pick_device(device, needed=segmenter != "selfie")
+    segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, device))
     settings = {"begin_frame": begin_frame, "end_frame": end_frame,
                 "segmenter": segmenters().identity}
     roots = {"frames": Path(frame_root), "rect": Path(rect_root), "masks": Path(mask_root),

@@ -29,7 +29,7 @@ from models.segmenter import make_segmenter
 from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures,
                          per_thread, pick_device, run_batch, run_step)
-from utils.fake_motion import FakeRoots, measure_fake
+from utils.fake_motion import FakeRoots, measure_fake, measure_window
 from utils.files import InputError, write_json
 from utils.gone import drop_fakes
 from utils.layout import VideoRecord, fake_result_path, video_folders
@@ -45,7 +45,7 @@ from utils.views import (View, agreement_of, alignment_of, find_places, gain_tab
                          views_of)
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 2  # to be raised when the same input would be traced another way
+METHOD = 3  # to be raised when the same input would be traced another way
 ALTERNATIVES = 10  # hypotheses written per fake
 
 
@@ -79,7 +79,7 @@ def main(video_root: Path = Path("./source_data/"),
     if top_k < 1:
         raise InputError("--top-k must be 1 or more")
     fakes = video_folders(fake_frame_root, "step 3")
-    device = pick_device(device)
+    device = pick_device(device, needed=flow != "dis" or segmenter != "selfie")
     flows = per_thread(partial(make_flow, flow, raft_weights, device))
     segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, device))
     index = MotionIndex(Path(trace_root) / "motion", Path(video_root), Path(scene_root), flows,
@@ -148,11 +148,13 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
         added = nearest_by_motion(fake.grid, record.fps, others, load)
         candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))
                                    for source_id in added]
+    look = partial(measure_window, tools.fake_roots, fake_id, record, flow=tools.index.flow(),
+                   segmenter=tools.index.segmenter())
     views = []
     for candidate in candidates if fake is not None else []:
         source = load(candidate["source_id"])
         if source is not None:
-            views += views_of(fake, record, candidate, source)
+            views += views_of(fake, record, candidate, source, look)
     movement = float(np.abs(fake.grid.flow).mean()) if fake is not None else 0.0
     answers = trace_stretches(views, record, movement, {**made_with, "candidates": candidates},
                               load, tools)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from utils.geometry import (background_region, cut_out, largest_rectangle, person_region,
-                            square_mapping)
+                            square_before, square_mapping)
 
 
 def test_largest_rectangle():
@@ -51,3 +51,12 @@ def test_square_mapping_of_a_mirrored_frame():
     straight = np.array([[1.0, 0, 0], [0, 1, 0]])
     unit = square_mapping(straight, (30, 40, 50), (120, 40, 50), mirrored_width=200)
     assert np.allclose(unit, straight)  # 200 - 30 - 50 = 120
+
+
+def test_a_square_and_the_one_before_its_mapping():
+    # a quarter turn, twice the size, moved
+    turned = np.array([[0.0, -2, 300], [2, 0, -40]])
+    assert np.allclose(square_before(turned, (100, 60, 80)), (50, 60, 40))
+    straight = np.array([[2.0, 0, 10], [0, 2, 20]])
+    assert np.allclose(square_before(straight, (70, 100, 100)), (30, 40, 50))
+    assert np.allclose(square_before(straight, (70, 100, 100), 200), (120, 40, 50))

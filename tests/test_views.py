@@ -5,7 +5,7 @@ import pytest
 
 from models.motion import COARSE, FINE, MotionGrid
 from models.pose import CELLS, SIDE, PoseClip
-from utils.fake_motion import FakeMotion
+from utils.fake_motion import FakeMotion, is_elsewhere
 from utils.layout import VideoRecord
 from utils.matching import prepare
 from utils.motion_search import nearest_by_motion
@@ -48,14 +48,19 @@ def fake_of(seed: int, start: int = START, count: int = COUNT) -> tuple[MotionGr
 
 def candidate(seed: int, **changed: object) -> dict:
     return {"source": f"source_{seed}.mp4", "source_id": f"source_{seed}", "scene_score": 0.5,
-            "inliers": 0, "background_inliers": 0, "verified": False, "flip": 0, **changed}
+            "inliers": 0, "background_inliers": 0, "verified": False, "flip": 0, "mapping": None,
+            **changed}
 
 
-def trace(fake: tuple[MotionGrid, PoseClip], candidates: list[dict]):
+def nothing_else(window) -> FakeMotion:
+    raise AssertionError(f"{window} is no other part of the fake")
+
+
+def trace(fake: tuple[MotionGrid, PoseClip], candidates: list[dict], look=nothing_else):
     grid, poses = fake
     views = [view for c in candidates for view in views_of(
         FakeMotion(SQUARE, grid, poses), record_of(len(grid) + 1), c,
-        indexed(int(c["source_id"][7:])))]
+        indexed(int(c["source_id"][7:])), look)]
     return views, look_closer(find_places(views))
 
 
@@ -92,6 +97,31 @@ def test_poses_are_compared_where_a_mapping_is_known():
     assert found[0].hypothesis.source == "source_0.mp4" and found[0].hypothesis.pose_score > 0.9
     assert all(f.hypothesis.pose_score is None for f in found
                if f.hypothesis.source == "source_1.mp4")
+
+
+def test_a_window_of_the_fake_is_looked_into_where_the_mapping_leads_there():
+    # the source's square (40, 20, 100) lies, half as large, at (150, 70) of the fake
+    mapping, seen = [[2.0, 0.0, -260.0], [0.0, 2.0, -120.0]], []
+
+    def look(window) -> FakeMotion:
+        seen.append(window)
+        return FakeMotion(window, *fake_of(1))
+
+    _, found = trace(fake_of(0), [candidate(0), candidate(1, inliers=6, mapping=mapping)], look)
+    assert np.allclose(seen, (150, 70, 50))
+    first, second = found[:2]
+    assert {first.hypothesis.source, second.hypothesis.source} == {"source_0.mp4", "source_1.mp4"}
+    window = next(f for f in found if f.hypothesis.registered)
+    assert (window.hypothesis.source, window.hypothesis.start) == ("source_1.mp4", START)
+    assert window.hypothesis.motion_score > 0.99
+    assert window.hypothesis.pose_score is None  # six inliers do not verify the mapping
+
+
+@pytest.mark.parametrize("window, elsewhere", [
+    ((40.0, 20.0, 100.0), False), ((50.0, 30.0, 90.0), False), ((20.0, 0.0, 150.0), True),
+    ((30.0, 10.0, 120.0), False), ((40.0, 20.0, 60.0), True), ((160.0, 20.0, 90.0), True)])
+def test_what_counts_as_another_part(window, elsewhere):
+    assert is_elsewhere(window, SQUARE) == elsewhere
 
 
 @pytest.mark.parametrize("backwards", [False, True])

@@ -163,13 +163,18 @@ def per_thread(make: Callable[[], Made]) -> Callable[[], Made]:
     return get
 
 
-def pick_device(name: str) -> str:
-    """`cpu` or `cuda` for --device auto, cpu or cuda. Raises InputError when there is no GPU."""
+def pick_device(name: str, *, needed: bool = True) -> str:
+    """`cpu` or `cuda` for --device auto, cpu or cuda. Raises InputError when there is no GPU.
+
+    needed: whether any network runs in PyTorch, which takes a second to import.
+    """
+    if name == "cpu" or name == "auto" and not needed:
+        return "cpu"
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: this PyTorch sees no CUDA device; use --device cpu")
-    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def add_common_options(parser: argparse.ArgumentParser, *, device: bool = False) -> None:

@@ -77,8 +77,11 @@ def load_coefficients(path: Path = DECISION_FILE) -> np.ndarray:
     """Coefficients in the order of FEATURES. Raises InputError for a file of another kind."""
     try:
         stored = read_json(path)["coefficients"]
-        return np.array([float(stored[name]) for name in FEATURES])
-    except (KeyError, TypeError, ValueError) as error:
+        coefficients = np.array([float(stored[name]) for name in FEATURES])
+        if not np.isfinite(coefficients).all():
+            raise ValueError("they are not all finite")
+        return coefficients
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: not a file of decision coefficients ({error})") from error
 
 

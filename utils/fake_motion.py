@@ -1,5 +1,6 @@
 """What step 5 compares of a fake: motion and poses of its person, from what step 3 wrote."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,16 @@ from models import pose
 from models.flow import FlowEstimator
 from models.motion import MotionGrid, Square, cut_mask, cut_square, motion_grid, steady_square
 from models.pose import PoseClip, small_grey, small_weight
+from models.segmenter import Segmenter, person_mask
 from utils.files import read_image
 from utils.layout import VideoRecord, frame_name, read_rectangles
 
 CHUNK = 64  # frames in memory at a time
+MASK_EVERY = 5  # frames between two person masks that are made here
+SMALLER, INSIDE = 0.75, 0.5  # a window with a smaller side, or a smaller share in the square, than
+# these is another person than the largest one, or a small part of it
+
+Cutter = Callable[[list[int]], tuple[np.ndarray, np.ndarray]]  # frame numbers -> crops and masks
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,51 @@ def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord,
     square = steady_square([rectangles.get(str(index)) for index in record.frames])
     if square is None or len(record.frames) < 2:
         return None
+
+    def both(frames: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        return tuple(np.stack([cut(read_image(root / fake_id / frame_name(index)), square)
+                               for index in frames])
+                     for cut, root in ((cut_square, roots.frames), (cut_mask, roots.masks)))
+
+    return _measure(square, record.frames, both, flow)
+
+
+def is_elsewhere(window: Square, square: Square) -> bool:
+    """Whether a window shows another person than the square, or too small a part of it to see."""
+    overlap = [max(0.0, min(a + window[2], b + square[2]) - max(a, b))
+               for a, b in zip(window[:2], square[:2])]
+    return window[2] < SMALLER * square[2] or overlap[0] * overlap[1] < INSIDE * window[2]**2
+
+
+def measure_window(roots: FakeRoots, fake_id: str, record: VideoRecord, window: Square,
+                   flow: FlowEstimator, segmenter: Segmenter) -> FakeMotion:
+    """Motion and poses of the person in a window of a fake, as of a picture in a picture.
+
+    Step 3 looked at the whole frame; here the person is looked for again, in the window alone.
+    Raises InputError when a picture of step 3 is missing or damaged.
+    """
+    first = record.frames[0]
+    mask = np.zeros(0)
+
+    def cut(frames: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal mask
+        crops, masks = [], []
+        for index in frames:
+            crop = cut_square(read_image(roots.frames / fake_id / frame_name(index)), window)
+            if not mask.size or (index - first) % MASK_EVERY == 0:
+                mask = person_mask(segmenter.probability(crop)) / np.float32(255)
+            crops.append(crop)
+            masks.append(mask)
+        return np.stack(crops), np.stack(masks)
+
+    return _measure(window, record.frames, cut, flow)
+
+
+def _measure(square: Square, frames: list[int], cut: Cutter, flow: FlowEstimator) -> FakeMotion:
+    """Motion and poses in a square, in chunks."""
     grids, greys, weights = [], [], []
-    for start in range(0, len(record.frames) - 1, CHUNK):
-        names = [frame_name(index) for index in record.frames[start:start + CHUNK + 1]]
-        crops, masks = (np.stack([cut(read_image(root / fake_id / name), square)
-                                  for name in names])
-                        for cut, root in ((cut_square, roots.frames), (cut_mask, roots.masks)))
+    for start in range(0, len(frames) - 1, CHUNK):
+        crops, masks = cut(frames[start:start + CHUNK + 1])
         grids.append(motion_grid(crops, masks, flow))
         new = slice(1 if start else 0, None)  # chunks share a frame
         greys.append(small_grey(crops[new], pose.SIDE))

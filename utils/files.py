@@ -15,7 +15,8 @@ import numpy as np
 
 from utils.locks import temporary_beside
 
-_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)  # fast; the frames are working files
+# half the time of the defaults, and no larger; the frames are working files
+_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
 
 
 class InputError(Exception):

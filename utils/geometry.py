@@ -46,6 +46,21 @@ def _margin_kernel(shape: tuple[int, ...]) -> np.ndarray:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
+def square_before(matrix: np.ndarray, square: tuple[float, float, float],
+                  mirrored_width: int | None = None) -> tuple[float, float, float]:
+    """The upright square of the fake's frame that a mapping takes to a square of the source's.
+
+    Arguments as of square_mapping().
+    """
+    x, y, side = square
+    inverse = cv2.invertAffineTransform(np.asarray(matrix, np.float64))
+    centre_x, centre_y = inverse @ (x + side / 2, y + side / 2, 1)
+    if mirrored_width is not None:
+        centre_x = mirrored_width - centre_x
+    side *= float(np.hypot(*inverse[:, 0]))
+    return float(centre_x - side / 2), float(centre_y - side / 2), side
+
+
 def square_mapping(matrix: np.ndarray, fake_square: tuple[float, float, float],
                    source_square: tuple[float, float, float],
                    mirrored_width: int | None = None) -> np.ndarray:

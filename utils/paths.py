@@ -14,6 +14,8 @@ from utils.matching import MAX_STEP, RATES, Alignment, PairScores, sample_offset
 
 LEEWAY = 4  # frames that a path may leave its straight line by, beside what the end asks for
 MOVE_PRICE = 1.6  # of a dropped or doubled frame, mean energies of a pair
+PRICE_PER_MISFIT, LEAST_PRICE = 4.0, 0.15  # the price falls with what a straight line leaves
+# unexplained, 1 - score^2: the less noise there is, the less gain could be noise
 SHARE = 0.6  # of the source's motion that a fake is expected to show: crops and noise hide some
 MOST_MOVES = 0.15  # of the frames; what stands still more often is no path
 RATE_PRICE, FINE_RATE_PRICE = 1.6, 4.0  # of a rate of RATES, and of any other, but for those given
@@ -30,13 +32,15 @@ def follow(scores: PairScores, near: Alignment, rates: Sequence[float]) -> Align
     frames; the alignment's own is tried, too. Returns the alignment itself where no path pays.
     """
     unit = float(scores.fake_energy.mean()) + 1e-6
+    misfit = 1 - np.clip(near.score, 0, 1)**2
+    price = float(np.clip(PRICE_PER_MISFIT * misfit, LEAST_PRICE, MOVE_PRICE)) * unit
     best, least = near, -float(path_gain(scores, near.at).sum())
     least += _rate_price(near.rate, rates) * unit
     for rate in dict.fromkeys([near.rate, *rates]):
         line = sample_offsets(len(near.at), rate, 0.5 if rate % 1 else 0.0)
         for start in dict.fromkeys([near.start, near.end - int(line[-1])]):
             cost, path = _least_path(scores, start + line, abs(near.end - start - int(line[-1])),
-                                     MOVE_PRICE * unit)
+                                     price)
             cost += _rate_price(rate, rates) * unit
             moves = np.abs(np.diff(path - line)).sum()
             if cost < least - 1e-6 * unit and moves <= max(2, MOST_MOVES * len(path)):
@@ -58,17 +62,18 @@ def _least_path(scores: PairScores, line: np.ndarray, reach: int,
     inside = (line[0] + drifts >= 0) & (line[0] + drifts < frames)
     cost = np.where(inside, 0.0, np.inf)
     came = np.zeros((len(line), len(drifts)), int)
+    moves = np.arange(-MAX_STEP, MAX_STEP + 1)[:, None]
+    reached = drifts - moves  # [moves, drifts], the drift before each move
+    within = np.abs(reached) <= drifts[-1]
+    before = np.minimum(np.maximum(reached - drifts[0], 0), len(drifts) - 1)
     for pair, (here, there) in enumerate(zip(line[:-1], line[1:])):
-        options = np.full((2 * MAX_STEP + 1, len(drifts)), np.inf)
-        for row, move in enumerate(range(-MAX_STEP, MAX_STEP + 1)):
-            step, first = int(there - here) + move, here + drifts - move
-            if not 0 <= step < len(scores.dot):
-                continue
-            known = (first >= 0) & (first + step < frames) & (np.abs(drifts - move) <= drifts[-1])
-            before = np.clip(drifts - move - drifts[0], 0, len(drifts) - 1)
-            at = np.clip(first, 0, frames - 1)
-            gain = _gain(scores.dot[step, pair, at], scores.source_energy[step, at])
-            options[row] = np.where(known, cost[before] - gain + price * abs(move), np.inf)
+        step, first = int(there - here) + moves, here + reached
+        known = (within & (step >= 0) & (step < len(scores.dot)) & (first >= 0)
+                 & (first + step < frames))
+        step = np.minimum(np.maximum(step, 0), len(scores.dot) - 1)
+        at = np.minimum(np.maximum(first, 0), frames - 1)
+        gain = _gain(scores.dot[step, pair, at], scores.source_energy[step, at])
+        options = np.where(known, cost[before] - gain + price * np.abs(moves), np.inf)
         came[pair + 1] = options.argmin(axis=0) - MAX_STEP
         cost = options.min(axis=0)
     place = int(cost.argmin())

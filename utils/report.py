@@ -20,6 +20,7 @@ from markupsafe import Markup
 from utils.batch import Summary, run_batch
 from utils.evidence_pictures import address
 from utils.files import write_bytes
+from utils.layout import result_path
 from utils.gone import drop_file
 from utils.report_page import MATCH_PICTURES, page_data
 from utils.report_words import VERDICTS, percent, speed, time_code
@@ -62,8 +63,7 @@ def drop_pages(results: list[dict], roots: Roots) -> None:
     folder = roots.traces / "reports"
     for page in sorted(set(folder.rglob("*.html")) - kept):
         if digest_of(page) is not None:  # ours
-            drop_file(page_path(roots, page.relative_to(folder).as_posix()[:-len(".html")],
-                                ".jpg"), folder)
+            drop_file(page.with_suffix(".jpg"), folder)
             drop_file(page, folder)
 
 
@@ -97,9 +97,9 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
 
 
-def page_path(roots: Roots, video_id: str, extension: str = ".html") -> Path:
-    """Page of a fake (or its thumbnail)."""
-    return roots.traces / "reports" / f"{video_id}{extension}"
+def page_path(roots: Roots, video_id: str) -> Path:
+    """Page of a fake; its thumbnail has the same name with .jpg."""
+    return result_path(roots.traces / "reports", video_id, ".html")
 
 
 def link(path: Path, page: Path) -> str | None:
@@ -115,7 +115,8 @@ def write_page(result: dict, roots: Roots, template: Templates, overwrite: bool 
     Raises InputError when the fake's frames are missing.
     """
     video_id = fake_id(result)
-    page, thumbnail = page_path(roots, video_id), page_path(roots, video_id, ".jpg")
+    page = page_path(roots, video_id)
+    thumbnail = page.with_suffix(".jpg")
     video = video_path(roots, video_id)
     digest = page_digest(result, roots, template, video.is_file())
     if not overwrite and thumbnail.is_file() and digest_of(page) == digest:
@@ -171,9 +172,10 @@ def write_overview(results: list[dict], roots: Roots, failed: dict[str, str],
 def overview_rows(result: dict, roots: Roots, path: Path) -> list[dict]:
     """What the list shows of one fake: a row for each of its stretches."""
     video_id = fake_id(result)
-    thumbnail = page_path(roots, video_id, ".jpg")
+    page = page_path(roots, video_id)
+    thumbnail = page.with_suffix(".jpg")
     picture = address(thumbnail.read_bytes()) if thumbnail.is_file() else None
-    shared = {"link": link(page_path(roots, video_id), path), "part": len(result["traces"]) > 1,
+    shared = {"link": link(page, path), "part": len(result["traces"]) > 1,
               "video": link(video_path(roots, video_id), path)}
     return [{**row, **shared, "picture": None if number else picture}
             for number, row in enumerate(result["traces"])]

@@ -16,6 +16,7 @@ import numpy as np
 from utils import heatmap
 from utils.evidence_pictures import heat_picture
 from utils.files import InputError, read_json, write_json
+from utils.layout import result_path
 from utils.page_frames import Loaded, load
 from utils.side_by_side import (Roots, Stretch, compared, fake_id, read_fake, read_source,
                                 stretches_of)
@@ -30,8 +31,8 @@ CRF = 23
 
 
 def video_path(roots: Roots, video_id: str) -> Path:
-    """The video of a fake."""
-    return roots.traces / "videos" / f"{video_id}.mp4"
+    """The video of a fake; its record has the same name with .json."""
+    return result_path(roots.traces / "videos", video_id, ".json").with_suffix(".mp4")
 
 
 def write_video(result: dict, roots: Roots, overwrite: bool = False) -> bool:

@@ -7,15 +7,16 @@ fits in a view; a hypothesis is a place with the evidence that utils.decision we
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
-from models.motion import MotionGrid
+from models.motion import MotionGrid, Square
 from models.pose import PoseClip, pose_score
 from utils.decision import Hypothesis
-from utils.fake_motion import FakeMotion
-from utils.geometry import square_mapping
+from utils.fake_motion import FakeMotion, is_elsewhere
+from utils.geometry import square_before, square_mapping
 from utils.layout import VideoRecord
 from utils.matching import (RATES, Alignment, PairScores, believed, cell_scores, energies,
                             pair_scores, place_score, refine, rough_places, same_place, slide)
@@ -46,7 +47,9 @@ class View:
         """Of the rate: -1 if the fake runs backwards."""
         return -1 if self.backwards else 1
 
+    @cached_property
     def scores(self) -> PairScores:
+        """Every frame pair of the fake beside every displacement of the source."""
         return pair_scores(self.grid, self.source.motion)
 
     def part(self, first: int, last: int) -> "View":
@@ -67,27 +70,43 @@ class View:
                           self.registered)
 
 
-def views_of(fake: FakeMotion, record: VideoRecord, candidate: dict,
-             source: IndexedSource) -> list[View]:
+def views_of(fake: FakeMotion, record: VideoRecord, candidate: dict, source: IndexedSource,
+             look: Callable[[Square], FakeMotion]) -> list[View]:
     """All ways to compare a fake with one source: person square to person square, and, where local
-    features gave a mapping, through that (then it is known whether the fake is mirrored); forwards
-    and backwards."""
+    features gave a mapping, through that; forwards and backwards.
+
+    A verified mapping says whether the fake is mirrored, and lets poses be compared. look: measures
+    a window of the fake, for mappings that lead to another person than its largest one.
+    """
     turned = {0: fake.grid, 1: fake.grid.mirrored()}
     natural = source.fps / record.fps
-    if candidate["verified"]:
-        flip = candidate["flip"]
-        mapping = square_mapping(np.array(candidate["mapping"]), fake.square, source.square,
-                                 record.width if flip else None)
-        pose = (fake.poses.mirrored() if flip else fake.poses).mapped(mapping)
-        plain = View(candidate, source, turned[flip].pooled(), pose, flip, False, False, natural)
-        views = [plain, replace(plain, grid=turned[flip].warped(mapping).pooled(),
-                                registered=True)]
-    else:
-        views = [View(candidate, source, grid.pooled(), None, flip, False, False, natural)
-                 for flip, grid in turned.items()]
+    views = [View(candidate, source, grid.pooled(), None, flip, False, False, natural)
+             for flip, grid in turned.items()
+             if not candidate["verified"] or flip == candidate["flip"]]
+    if candidate["mapping"]:
+        mapped, pose = _through_mapping(fake, record, candidate, source, look)
+        if candidate["verified"]:
+            views = [replace(view, pose=pose) for view in views]
+        views.append(View(candidate, source, mapped, pose if candidate["verified"] else None,
+                          candidate["flip"], True, False, natural))
     return [way for view in views for way in (view, replace(
         view, grid=view.grid.reversed(), pose=view.pose and view.pose.reversed(),
         backwards=True))]
+
+
+def _through_mapping(fake: FakeMotion, record: VideoRecord, candidate: dict,
+                     source: IndexedSource, look: Callable[[Square], FakeMotion]
+                     ) -> tuple[MotionGrid, PoseClip]:
+    """The fake's motion and poses laid over the source by its candidate's mapping."""
+    flip, matrix = candidate["flip"], np.array(candidate["mapping"])
+    width = record.width if flip else None
+    window = square_before(matrix, source.square, width)
+    if is_elsewhere(window, fake.square):
+        fake = look(window)
+    mapping = square_mapping(matrix, fake.square, source.square, width)
+    grid, poses = ((fake.grid.mirrored(), fake.poses.mirrored()) if flip
+                   else (fake.grid, fake.poses))
+    return grid.warped(mapping).pooled(), poses.mapped(mapping)
 
 
 @dataclass(frozen=True)
@@ -103,7 +122,7 @@ def find_places(views: list[View]) -> list[Place]:
     places = []
     for name in dict.fromkeys(view.candidate["source"] for view in views):
         found = [Place(view, alignment) for view in views if view.candidate["source"] == name
-                 for alignment in rough_places(view.scores(), view.natural, PLACES,
+                 for alignment in rough_places(view.scores, view.natural, PLACES,
                                                (1.0,) if view.backwards else RATES)]
         found.sort(key=lambda p: -believed(p.alignment.score, p.view.sign * p.alignment.rate,
                                            p.view.natural))
@@ -151,7 +170,7 @@ def look_closer(places: list[Place]) -> list[Found]:
 
 def refined(place: Place) -> Found:
     """The exact start, rate and path near a rough place."""
-    view, scores = place.view, place.view.scores()
+    view, scores = place.view, place.view.scores
     even = refine(scores, place.alignment, view.natural)
     alignment = follow(scores, even, (1.0, view.natural))
     return Found(view.judge(alignment), view, alignment, slide(scores, even.rate, even.phase))
@@ -177,7 +196,7 @@ def gain_tables(views: list[View], found: list[Found]) -> list[np.ndarray]:
 
     def table(view: View, gain: Callable[[PairScores, np.ndarray], np.ndarray]) -> np.ndarray:
         energy = energies(view.grid)
-        made = gain(view.scores(), energy) / max(energy.mean(), least, 1e-6)
+        made = gain(view.scores, energy) / max(energy.mean(), least, 1e-6)
         return made[::-1] if view.backwards else made
 
     evenly = [table(view, lambda scores, energy, rate=view.natural: gains(scores, energy, rate))
