@@ -34,7 +34,7 @@ def test_probabilities_sum_to_one(number):
 
 def test_nothing_to_choose_from_is_no_source():
     chances = chances_of([])
-    assert chances.tolist() == [1.0] and verdict(chances, 25) == decision.NO_SOURCE
+    assert chances.tolist() == [1.0] and verdict([], chances, 25) == decision.NO_SOURCE
 
 
 def test_evidence_has_a_row_per_place_and_a_column_per_feature():
@@ -69,13 +69,13 @@ def test_better_motion_is_more_likely():
     ([0.6, 0.1, 0.3], "traced"), ([0.51, 0.49], "traced"), ([0.1, 0.85, 0.05], "traced"),
     ([0.4, 0.4, 0.2], "ambiguous"), ([0.3, 0.3, 0.4], "ambiguous")])
 def test_verdict_is_the_word_of_the_majority(chances, word):
-    assert verdict(np.array(chances), 25) == word
+    assert verdict([PLACE] * (len(chances) - 1), np.array(chances), 25) == word
 
 
 def test_very_short_fakes_are_never_traced():
     sure = np.array([0.99, 0.01])
-    assert verdict(sure, decision.MIN_FRAMES) == "traced"
-    assert verdict(sure, decision.MIN_FRAMES - 1) == "ambiguous"
+    assert verdict([PLACE], sure, decision.MIN_FRAMES) == "traced"
+    assert verdict([PLACE], sure, decision.MIN_FRAMES - 1) == "ambiguous"
 
 
 def test_leads_are_bounded_and_neutral_without_rivals():
@@ -87,13 +87,40 @@ def test_leads_are_bounded_and_neutral_without_rivals():
     assert row[over] == decision.MAX_AHEAD and row[inside] == 0
 
 
-@pytest.mark.parametrize("chances, word", [([0.9, 0.1], "traced"), ([0.4, 0.35, 0.25], "ambiguous"),
+def test_copies_of_one_footage_share_the_probability():
+    place = replace(PLACE, inliers=80, background_inliers=20)
+    copy = replace(place, source="b.mp4", copy_of="a.mp4")
+    stranger = replace(PLACE, source="c.mp4", start=3, motion_score=0.3)
+    over = FEATURES.index("lead_over_sources")
+    alone = evidence([place, stranger], 25, 1.0)
+    rows = evidence([place, copy, stranger], 25, 1.0)
+    np.testing.assert_allclose(rows[0], alone[0])
+    np.testing.assert_allclose(rows[1], alone[0])
+    assert evidence([place, replace(copy, copy_of=None), stranger], 25, 1.0)[0][over] == 0
+    chances = probabilities(rows, decision.load_coefficients())
+    assert chances[0] == chances[1]
+    assert verdict([place, copy, stranger], chances, 25) == "ambiguous"
+    text = explain("ambiguous", [place, copy, stranger], chances)
+    assert "a.mp4 10-34" in text and "b.mp4 10-34" in text and "c.mp4" not in text
+
+
+def test_a_copy_that_fits_a_little_worse_is_still_named():
+    copy = replace(PLACE, source="b.mp4", copy_of="a.mp4")
+    assert verdict([PLACE, copy], np.array([0.6, 0.35, 0.05]), 25) == "ambiguous"
+    assert verdict([copy, PLACE], np.array([0.6, 0.35, 0.05]), 25) == "ambiguous"
+    assert verdict([PLACE, replace(copy, copy_of=None)], np.array([0.6, 0.35, 0.05]), 25) == "traced"
+    assert verdict([PLACE, copy], np.array([0.9, 0.05, 0.05]), 25) == "traced"
+
+
+@pytest.mark.parametrize("chances, word", [([0.9, 0.1], "traced"), ([0.4, 0.1, 0.5], "ambiguous"),
                                            ([0.1, 0.9], "no_source")])
 def test_explanations_are_plain(chances, word):
-    text = explain(word, PLACE, np.array(chances))
+    places = [PLACE, replace(PLACE, source="b.mp4")][:len(chances) - 1]
+    text = explain(word, places, np.array(chances))
     assert "0.80" in text and f"{100 * chances[0]:.0f} %" in text
     assert ("a.mp4" in text) == (word == "no_source")
-    seen = explain(word, replace(PLACE, registered=True, inliers=31), np.array(chances))
+    seen = explain(word, [replace(PLACE, pose_score=0.5, inliers=31), *places[1:]],
+                   np.array(chances))
     assert "31 local features" in seen
 
 

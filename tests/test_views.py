@@ -117,6 +117,15 @@ def test_a_window_of_the_fake_is_looked_into_where_the_mapping_leads_there():
     assert window.hypothesis.pose_score is None  # six inliers do not verify the mapping
 
 
+def test_the_same_footage_in_two_sources_is_said():
+    copy = candidate(0, source="copy.mp4")
+    _, found = trace(fake_of(0), [candidate(0), copy, candidate(1)])
+    first, second = (f.hypothesis for f in found[:2])
+    assert {first.source, second.source} == {"source_0.mp4", "copy.mp4"}
+    assert second.copy_of == first.source and first.copy_of is None
+    assert all(f.hypothesis.copy_of is None for f in found[2:])
+
+
 @pytest.mark.parametrize("window, elsewhere", [
     ((40.0, 20.0, 100.0), False), ((50.0, 30.0, 90.0), False), ((20.0, 0.0, 150.0), True),
     ((30.0, 10.0, 120.0), False), ((40.0, 20.0, 60.0), True), ((160.0, 20.0, 90.0), True)])

@@ -33,11 +33,11 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
     best = hypotheses[int(np.argmax(chances[:-1]))]
     others = [h for h in hypotheses if h.source != best.source]
     runner_up = max(others, key=lambda h: h.motion_score).source if others else None
-    verdict = decision.verdict(chances, len(frames))
+    verdict = decision.verdict(hypotheses, chances, len(frames))
     if verdict == decision.NO_SOURCE:
         nearest = replace(empty, runner_up=best.source, motion_score=best.motion_score,
                           scene_score=best.scene_score,
-                          reason=decision.explain(verdict, best, chances))
+                          reason=decision.explain(verdict, hypotheses, chances))
         contradicted = any(c["source"] in unreadable and c["verified"] or on_person(c)
                            for c in candidates)
         return scene_only(replace(nearest, runner_up=None, motion_score=None),
@@ -48,7 +48,7 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
                    end_time_s=float(times_s[best.end]), rate=best.rate, flip=best.flip,
                    scene_score=best.scene_score, motion_score=best.motion_score,
                    confidence=float(chances[:-1].max()), runner_up=runner_up,
-                   reason=decision.explain(verdict, best, chances))
+                   reason=decision.explain(verdict, hypotheses, chances))
 
 
 def tells_more(parts: list[Trace], whole: Trace) -> bool:

@@ -19,6 +19,7 @@ FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "p
             "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate")
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
 MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
+EQUAL_SHARE = 1 / 3  # of the best place's probability, from which on others are named beside it
 MIN_FRAMES = 8  # shorter fakes are never more than ambiguous: too much fits them
 
 
@@ -37,18 +38,26 @@ class Hypothesis:
     inliers: int
     background_inliers: int
     registered: bool  # the comparison was made through the local features' mapping
+    copy_of: str | None = None  # another source that has the same footage there
+
+    @property
+    def footage(self) -> str:
+        """Name shared by all sources with the same footage."""
+        return self.copy_of or self.source
 
 
 def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.ndarray:
     """Features of every hypothesis, [H, len(FEATURES)].
 
     frames: of the fake; movement: mean displacement of its person, pixels of the person crop.
+    Copies of one footage are no evidence against each other: they share its probability.
     """
     rows = []
     for h in hypotheses:
-        elsewhere = [o.motion_score for o in hypotheses if o.source != h.source]
-        same = [o.motion_score for o in hypotheses if o.source == h.source and o is not h]
-        poses = [o.pose_score for o in hypotheses if o is not h and o.pose_score is not None]
+        rivals = [o for o in hypotheses if o.footage != h.footage or o.source == h.source]
+        elsewhere = [o.motion_score for o in rivals if o.source != h.source]
+        same = [o.motion_score for o in rivals if o.source == h.source and o is not h]
+        poses = [o.pose_score for o in rivals if o is not h and o.pose_score is not None]
         posed = h.pose_score is not None
         rows.append((
             1.0, h.motion_score, _lead(h.motion_score, elsewhere, MAX_AHEAD),
@@ -85,16 +94,27 @@ def load_coefficients(path: Path = DECISION_FILE) -> np.ndarray:
         raise InputError(f"{path}: not a file of decision coefficients ({error})") from error
 
 
-def verdict(chances: np.ndarray, frames: int) -> str:
-    """Verdict from probabilities(): the majority's word, ambiguous where there is none."""
+def verdict(hypotheses: list[Hypothesis], chances: np.ndarray, frames: int) -> str:
+    """Verdict from probabilities() of the hypotheses: the majority's word, ambiguous where there
+    is none, or where another source shows the same footage."""
     if chances[-1] >= 0.5:
         return NO_SOURCE
-    clear = len(chances) > 1 and chances[:-1].max() >= 0.5
-    return TRACED if clear and frames >= MIN_FRAMES else AMBIGUOUS
+    if len(chances) < 2 or chances[:-1].max() < 0.5 or frames < MIN_FRAMES:
+        return AMBIGUOUS
+    best, *others = equals(hypotheses, chances)
+    copied = any(h.footage == best.footage and h.source != best.source for h in others)
+    return AMBIGUOUS if copied else TRACED
 
 
-def explain(word: str, best: Hypothesis, chances: np.ndarray) -> str:
-    """One plain sentence for the verdict. chances: what probabilities() gave."""
+def equals(hypotheses: list[Hypothesis], chances: np.ndarray) -> list[Hypothesis]:
+    """The best hypothesis and those that are about as probable, best first."""
+    order = np.argsort(-chances[:-1], kind="stable")
+    return [hypotheses[i] for i in order if chances[i] >= EQUAL_SHARE * chances[order[0]]]
+
+
+def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray) -> str:
+    """One plain sentence for the verdict. chances: what probabilities() gave for the hypotheses."""
+    best = hypotheses[int(np.argmax(chances[:-1]))]
     chance = 100 * chances[:-1].max()
     percent = "over 99 %" if chance > 99 else f"{chance:.0f} %"
     scene = (f"{best.inliers} local features agree" if best.pose_score is not None
@@ -103,7 +123,10 @@ def explain(word: str, best: Hypothesis, chances: np.ndarray) -> str:
     if word == NO_SOURCE:
         return (f"nothing here fits well enough; the nearest is {best.source} "
                 f"({match}; {percent})")
+    places = equals(hypotheses, chances)
+    if word == AMBIGUOUS and len(places) > 1:
+        return (f"{len(places)} places fit about as well ({percent} for the best, which is given): "
+                + ", ".join(f"{h.source} {h.start}-{h.end}" for h in places))
     if word == AMBIGUOUS:
-        return (f"several places fit about as well, or the best one is not clear enough "
-                f"({percent}); the best is given: {match}")
+        return f"no place is clear enough ({percent}); the best is given: {match}"
     return f"{match}; {percent} sure of source and frames"

@@ -216,6 +216,12 @@ def place_score(fake: MotionGrid, source: SourceMotion, place: Alignment) -> flo
     return float(_cosine(*sums))
 
 
+def grid_score(one: MotionGrid, other: MotionGrid) -> float:
+    """Score of two stretches of one length, -1 to 1."""
+    f, g = (_signature(grid.flow, grid.weight) for grid in (one, other))
+    return float(_cosine((f * g).sum(), (f * f).sum(), (g * g).sum()))
+
+
 def cell_scores(fake: MotionGrid, source: SourceMotion, place: Alignment) -> np.ndarray:
     """Score of every cell of the person square alone, [G, G]; NaN where one has no person."""
     moved = motion_along(source, place.at)

@@ -19,13 +19,16 @@ from utils.fake_motion import FakeMotion, is_elsewhere
 from utils.geometry import square_before, square_mapping
 from utils.layout import VideoRecord
 from utils.matching import (RATES, Alignment, PairScores, believed, cell_scores, energies,
-                            pair_scores, place_score, refine, rough_places, same_place, slide)
+                            grid_score, motion_along, pair_scores, place_score, refine,
+                            rough_places, same_place, slide)
 from utils.paths import follow, gains, path_gain
 from utils.source_motion import IndexedSource
 
 Located = TypeVar("Located", "Place", "Found")  # has a view and an alignment
 PLACES = 5  # places kept per candidate
 REFINED = 8  # places looked at more closely per fake
+CLOSE = 0.15  # behind the best motion score, at most, for a copy of the best place's footage
+SAME_FOOTAGE = 0.8  # least score of two sources against each other that makes them copies
 LEAST_ENERGY = 0.3  # of the liveliest view's: views that show less of the person gain less
 
 
@@ -165,7 +168,7 @@ def look_closer(places: list[Place]) -> list[Found]:
         seen.add(hypothesis.source)
         found.append(refined(place) if rank < REFINED or first and place.view.candidate["verified"]
                      else Found(hypothesis, place.view, place.alignment, np.empty(0, np.float32)))
-    return distinct(sorted(found, key=lambda f: -f.hypothesis.motion_score))
+    return mark_copies(distinct(sorted(found, key=lambda f: -f.hypothesis.motion_score)))
 
 
 def refined(place: Place) -> Found:
@@ -174,6 +177,26 @@ def refined(place: Place) -> Found:
     even = refine(scores, place.alignment, view.natural)
     alignment = follow(scores, even, (1.0, view.natural))
     return Found(view.judge(alignment), view, alignment, slide(scores, even.rate, even.phase))
+
+
+def mark_copies(found: list[Found]) -> list[Found]:
+    """Say of places in other sources than the best one's that they show the same footage."""
+    if not found:
+        return []
+    best = found[0]
+    shown = _seen_there(best)
+    return [best, *(replace(f, hypothesis=replace(f.hypothesis, copy_of=best.hypothesis.source))
+                    if f.hypothesis.source != best.hypothesis.source
+                    and f.hypothesis.motion_score > best.hypothesis.motion_score - CLOSE
+                    and grid_score(shown, _seen_there(f)) >= SAME_FOOTAGE else f
+                    for f in found[1:])]
+
+
+def _seen_there(found: Found) -> MotionGrid:
+    """The source's motion at a place, turned as the fake is."""
+    motion = motion_along(found.view.source.motion, found.alignment.at)
+    motion = motion.reversed() if found.view.backwards else motion
+    return motion.mirrored() if found.view.flip else motion
 
 
 def alignment_of(found: Found) -> list[int]:
