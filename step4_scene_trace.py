@@ -5,8 +5,9 @@
         --source-frame-root ./step1_source_frames/ --scene-root ./step4_scene_trace/
 
 Every source background is embedded once into an index on disk. A fake's backgrounds are embedded
-and compared with all of it by angular distance; the best candidates are then verified by local
-features, the fake as it is and mirrored. Writes `scene_ranking.csv` and, per fake,
+and compared with all of it by angular distance (in a large database, with those that an
+approximate search proposes); the best candidates are then verified by local features, the fake as
+it is and mirrored. Writes `scene_ranking.csv` and, per fake,
 `<scene-root>/fakes/<video id>.json` with scores, inliers, mirror and the estimated mapping.
 """
 
@@ -18,7 +19,7 @@ import argparse
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,16 @@ from models.face_detector import FaceDetector
 from models.scene import EMBEDDERS, SceneEmbedder, angular_distance, background_share
 from utils.batch import (Summary, add_common_options, keep_failures, per_thread, pick_device,
                          run_batch, run_step)
+from utils.embedding_index import EXACT, EmbeddingIndex, open_index
+from utils.embedding_rows import known_states, source_states
 from utils.files import InputError, read_image, write_json
 from utils.geometry import largest_rectangle, person_region
 from utils.gone import drop_fakes
 from utils.layout import VideoRecord, evenly_spaced, fake_result_path, frame_name, video_folders
 from utils.locks import remove_leftovers
 from utils.registration import Keypoints, Mapping, find_keypoints, register
-from utils.scene_index import SceneEntry, drop_entries, is_indexed, read_ranking
+from utils.scene_index import (SceneEntry, drop_entries, entry_path, is_indexed, read_embeddings,
+                               read_ranking)
 from utils.tables import SceneCandidate, write_table
 
 FAKE_FRAMES = 5  # backgrounds of a fake that are embedded
@@ -41,6 +45,7 @@ FAKE_KEYPOINT_FRAMES = 2
 SOURCE_KEYPOINT_FRAMES = 4
 PLAIN_KEYPOINTS = 30  # a background with fewer local features cannot be verified
 VERIFIED_INLIERS = 10  # that many do not come from strangers
+ENTRIES_IN_MEMORY = 256  # with their local features, up to 0.3 MB each
 
 
 def main(fake_back_root: Path = Path("./step3_fake_backs/"),
@@ -65,14 +70,19 @@ def main(fake_back_root: Path = Path("./step3_fake_backs/"),
     remove_leftovers(scene_root)
     drop_entries(scene_root, sources)
     drop_fakes(scene_root, fakes)
-    index = partial(index_source, back_root=Path(source_back_root), overwrite=overwrite,
+    fresh = {} if overwrite else unchanged_sources(scene_root, sources, settings)
+    index = partial(index_source, fresh=fresh, back_root=Path(source_back_root),
                     frame_root=Path(source_frame_root), scene_root=scene_root, settings=settings,
-                    embedder=network, faces=faces)
+                    embedder=network, faces=faces, overwrite=overwrite)
     indexed = run_batch(sources.items(), index, name=lambda item: item[1].file,
                         label="step 4, scene index", workers=workers, root=scene_root / "index")
-    entries = read_index(scene_root, sources, settings)
-    query = {**settings, "top_k": top_k, "verify": verify, "index": digest(entries)}
-    trace = partial(trace_fake, entries=entries, back_root=Path(fake_back_root),
+    database = open_database(scene_root, sources, settings, fresh)
+    query = {**settings, "top_k": top_k, "verify": verify,
+             "index": digest(database.ids, sources)}
+    if database.kind != EXACT:
+        query["search"] = database.kind
+    load = lru_cache(ENTRIES_IN_MEMORY)(partial(read_entry, scene_root))
+    trace = partial(trace_fake, database=database, load=load, back_root=Path(fake_back_root),
                     frame_root=Path(fake_frame_root), scene_root=scene_root, settings=query,
                     embedder=network, faces=faces, overwrite=overwrite)
     traced = run_batch(fakes.items(), trace, name=lambda item: item[1].file,
@@ -83,12 +93,12 @@ def main(fake_back_root: Path = Path("./step3_fake_backs/"),
     return traced
 
 
-def index_source(item: tuple[str, VideoRecord], back_root: Path, frame_root: Path,
-                 scene_root: Path, settings: dict, embedder: SceneEmbedder,
+def index_source(item: tuple[str, VideoRecord], fresh: dict[str, bytes], back_root: Path,
+                 frame_root: Path, scene_root: Path, settings: dict, embedder: SceneEmbedder,
                  faces: Callable[[], FaceDetector], overwrite: bool) -> bool:
     """Store one source's entry of the index; False when it is there already."""
     video_id, record = item
-    if not overwrite and is_indexed(scene_root, video_id, record, settings):
+    if video_id in fresh or not overwrite and is_indexed(scene_root, video_id, record, settings):
         return False
     backs = [read_image(back_root / video_id / frame_name(index)) for index in record.frames]
     chosen = [record.frames[i] for i in evenly_spaced(len(record.frames), SOURCE_KEYPOINT_FRAMES)]
@@ -112,25 +122,43 @@ def frame_keypoints(path: Path, background: np.ndarray, detector: FaceDetector,
     return ordinary, find_keypoints(image[:, ::-1].copy(), region[:, ::-1], boxes)
 
 
-def read_index(scene_root: Path, sources: dict[str, VideoRecord],
-               settings: dict) -> list[SceneEntry]:
-    """All sources whose entry could be made. Raises InputError when there is none."""
-    found = [SceneEntry.read(scene_root, video_id) for video_id, record in sources.items()
-             if is_indexed(scene_root, video_id, record, settings)]
-    entries = [entry for entry in found if entry is not None]
-    if not entries:
-        raise InputError(f"{scene_root}: no source could be indexed")
-    return entries
+def unchanged_sources(scene_root: Path, sources: dict[str, VideoRecord],
+                      settings: dict) -> dict[str, bytes]:
+    """State of every source whose entry is, by its file's size and time, the one that is in the
+    index file: it need not be read. Empty where the database is too small to have such a file."""
+    known = known_states(scene_root)
+    states = source_states(scene_root, sources, settings) if known else {}
+    return {video_id: state for video_id, state in states.items() if known.get(video_id) == state}
 
 
-def digest(entries: list[SceneEntry]) -> str:
+def open_database(scene_root: Path, sources: dict[str, VideoRecord], settings: dict,
+                  fresh: dict[str, bytes]) -> EmbeddingIndex:
+    """The embeddings of all sources that have them. Raises InputError when none has."""
+    others = {video_id: record for video_id, record in sources.items() if video_id not in fresh}
+    states = fresh | source_states(scene_root, others, settings)
+    wanted = {video_id: (state, sources[video_id].sha256) for video_id, state in states.items()}
+    return open_index(scene_root, wanted, lambda video_id: read_embeddings(
+        scene_root, video_id, sources[video_id], settings))
+
+
+def read_entry(scene_root: Path, video_id: str) -> SceneEntry:
+    """Entry of a source. Raises InputError when it was damaged since it was indexed."""
+    entry = SceneEntry.read(scene_root, video_id)
+    if entry is None:
+        raise InputError(f"{entry_path(scene_root, video_id)}: not readable; remove it and run "
+                         "step 4 again")
+    return entry
+
+
+def digest(ids: list[str], sources: dict[str, VideoRecord]) -> str:
     """One checksum for the whole database."""
-    lines = [f"{entry.id} {entry.record.sha256}" for entry in entries]
+    lines = [f"{video_id} {sources[video_id].sha256}" for video_id in ids]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def trace_fake(item: tuple[str, VideoRecord], entries: list[SceneEntry], back_root: Path,
-               frame_root: Path, scene_root: Path, settings: dict, embedder: SceneEmbedder,
+def trace_fake(item: tuple[str, VideoRecord], database: EmbeddingIndex,
+               load: Callable[[str], SceneEntry], back_root: Path, frame_root: Path,
+               scene_root: Path, settings: dict, embedder: SceneEmbedder,
                faces: Callable[[], FaceDetector], overwrite: bool) -> bool:
     """Rank the sources for one fake; False when that was done with this very index."""
     video_id, record = item
@@ -140,13 +168,12 @@ def trace_fake(item: tuple[str, VideoRecord], entries: list[SceneEntry], back_ro
         return False
     frames = [record.frames[i] for i in evenly_spaced(len(record.frames), FAKE_FRAMES)]
     backs = [read_image(back_root / video_id / frame_name(index)) for index in frames]
-    scores = scene_scores(embedder.embed(backs), entries)
-    order = np.argsort(-scores, kind="stable")[:settings["verify"]]
+    nearest = database.search(embedder.embed(backs), settings["verify"])
     looked_at = evenly_spaced(len(frames), FAKE_KEYPOINT_FRAMES)
     keypoints = {frames[i]: frame_keypoints(frame_root / video_id / frame_name(frames[i]), backs[i],
                                             faces(), mirrored=True) for i in looked_at}
-    candidates = [(float(scores[i]), entries[i], best_mapping(keypoints, entries[i], record.width))
-                  for i in order]
+    candidates = [(score, entry, best_mapping(keypoints, entry, record.width))
+                  for score, entry in ((score, load(video_id)) for video_id, score in nearest)]
     candidates.sort(key=lambda c: (-verified_inliers(c[2]), -c[0]))
     plain = max(int(k.on_background.sum()) for k, _ in keypoints.values()) < PLAIN_KEYPOINTS
     write_json(path, {
@@ -166,22 +193,12 @@ def made_with_of(path: Path, scene_root: Path, video_id: str) -> dict | None:
         return None
 
 
-def scene_scores(fake: np.ndarray, entries: list[SceneEntry]) -> np.ndarray:
-    """Cosine per source: each fake frame with the nearest frame of the source, averaged.
-
-    fake: [N, D] unit vectors. Returns [sources] float32.
-    """
-    every = np.concatenate([entry.embeddings for entry in entries]).astype(np.float32)
-    starts = np.cumsum([0] + [len(entry.embeddings) for entry in entries[:-1]])
-    return np.maximum.reduceat(fake @ every.T, starts, axis=1).mean(0)
-
-
 def best_mapping(keypoints: dict[int, tuple[Keypoints, Keypoints]], entry: SceneEntry,
                  width: int) -> Mapping | None:
     """The mapping with most inliers over the frame pairs, ordinary and mirrored."""
     found = [register(fake, source, flip=flip, fake_frame=index, source_frame=frame, width=width)
              for index, pair in keypoints.items() for flip, fake in enumerate(pair)
-             for frame, source in zip(entry.keypoint_frames, entry.keypoints)]
+             for frame, source in zip(entry.keypoint_frames, entry.keypoints, strict=True)]
     return max(filter(None, found), key=lambda mapping: mapping.inliers, default=None)
 
 
@@ -229,7 +246,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Step 4: which sources share a fake's scene?")
     for name, default, text in (
             ("fake-back-root", "./step3_fake_backs/", "backgrounds of the fakes, from step 3"),
-            ("source-back-root", "./step2_source_backs/", "backgrounds of the sources, from step 2"),
+            ("source-back-root", "./step2_source_backs/",
+             "backgrounds of the sources, from step 2"),
             ("fake-frame-root", "./step3_fake_frames/", "frames of the fakes, from step 3"),
             ("source-frame-root", "./step1_source_frames/", "frames of the sources, from step 1"),
             ("scene-root", "./step4_scene_trace/", "where index, ranking and results go")):

@@ -15,7 +15,8 @@ from models.scene import (BATCH, EMBEDDERS, IMAGENET, LiteNet, SceneEmbedder, an
 from models.torchvision_compat import torchvision
 from utils.layout import VideoRecord
 from utils.registration import find_keypoints
-from utils.scene_index import SceneEntry, entry_path, indexed_ids, is_indexed
+from utils.scene_index import (SceneEntry, entry_path, indexed_ids, is_indexed,
+                               read_embeddings)
 
 SETTINGS = {"embedder": "test"}
 RECORD = VideoRecord("sub/é.mp4", 9, "0" * 64, 25.0, 60, 96, 64, [5, 20], {"extract_num": 2})
@@ -190,6 +191,24 @@ def test_an_entry_is_fresh_for_its_record_and_settings_only(tmp_path):
     changed = VideoRecord(**{**vars(RECORD), "sha256": "1" * 64})
     assert not is_indexed(tmp_path, "sub/é", changed, SETTINGS)
     assert not is_indexed(tmp_path, "sub", RECORD, SETTINGS)
+
+
+def test_embeddings_are_read_without_keypoints(tmp_path):
+    written = entry()
+    written.write(tmp_path, SETTINGS)
+    found = read_embeddings(tmp_path, "sub/é", RECORD, SETTINGS)
+    assert np.array_equal(found, written.embeddings) and found.dtype == np.float16
+    assert read_embeddings(tmp_path, "sub/é", RECORD, {"embedder": "other"}) is None
+    assert read_embeddings(tmp_path, "sub/é", replace(RECORD, sha256="1" * 64), SETTINGS) is None
+    assert read_embeddings(tmp_path, "sub", RECORD, SETTINGS) is None
+    unfit = (np.ones((3, 8), np.float16), np.full((2, 8), np.nan, np.float16),
+             np.ones((2, 0), np.float16))
+    for embeddings in unfit:
+        replace(written, embeddings=embeddings).write(tmp_path, SETTINGS)
+        assert read_embeddings(tmp_path, "sub/é", RECORD, SETTINGS) is None
+    path = entry_path(tmp_path, "sub/é")
+    path.write_bytes(path.read_bytes()[:400])
+    assert read_embeddings(tmp_path, "sub/é", RECORD, SETTINGS) is None
 
 
 def test_a_damaged_entry_is_none(tmp_path):

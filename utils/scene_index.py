@@ -1,10 +1,12 @@
 """The scene index: what step 4 keeps of every source, one .npz file each.
 
 `<scene root>/index/<video id>.npz`. A source is embedded once; the database grows and shrinks by
-files, and a query reads only arrays. What is read back is checked: an entry that is damaged or
+files, and a query reads only arrays: the embeddings of all (utils/embedding_index.py), the local
+features of the few that look alike. What is read back is checked: an entry that is damaged or
 tampered with counts as missing and is made again.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -95,6 +97,23 @@ def has_arrays(arrays: dict[str, np.ndarray], wanted: dict[str, tuple[type, tupl
 def entry_settings(record: VideoRecord, settings: dict) -> dict:
     """What a stored entry must carry to count as fresh."""
     return {"version": INDEX_VERSION, "record": asdict(record), "settings": settings}
+
+
+def read_embeddings(root: Path, video_id: str, record: VideoRecord,
+                    settings: dict) -> np.ndarray | None:
+    """Embeddings [F, D] float16 of an entry, without its keypoints, which are most of it; None
+    when it was not made from this record with these settings, or cannot be used."""
+    try:
+        with np.load(entry_path(root, video_id), allow_pickle=False) as file:
+            made_with = json.loads(file["settings"].tobytes())
+            found = {"embeddings": file["embeddings"]}
+    except Exception:  # damage surfaces in zipfile, NumPy and json in many ways
+        return None
+    sound = (made_with == entry_settings(record, settings)
+             and has_arrays(found, {"embeddings": _ARRAYS["embeddings"]})
+             and len(found["embeddings"]) == len(record.frames)
+             and found["embeddings"].shape[1] > 0 and np.isfinite(found["embeddings"]).all())
+    return found["embeddings"] if sound else None
 
 
 def is_indexed(root: Path, video_id: str, record: VideoRecord, settings: dict) -> bool:
