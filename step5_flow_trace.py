@@ -41,11 +41,13 @@ from utils.scene_index import indexed_ids, read_ranking
 from utils.side_by_side import Roots
 from utils.source_motion import IndexedSource, MotionIndex
 from utils.tables import Trace, read_result, write_table
+from utils.versions import versions
 from utils.views import (View, agreement_of, alignment_of, find_places, gain_tables, look_closer,
                          views_of)
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
 METHOD = 3  # to be raised when the same input would be traced another way
+PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 
 
@@ -222,6 +224,7 @@ def trace_stretch(views: list[View], stretch: tuple[int, int], record: VideoReco
 def result(record: VideoRecord, answers: list[dict], made_with: dict) -> dict:
     """What is written for one fake: its rows of traces.csv and, per row, the evidence."""
     return {"schema": SCHEMA, "fake": record.file, "made_with": made_with,
+            "versions": versions(PACKAGES),
             "traces": [asdict(a["trace"]) for a in answers],
             "stretches": [{key: value for key, value in a.items() if key not in ("trace", "found")}
                           for a in answers]}

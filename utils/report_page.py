@@ -38,7 +38,8 @@ def page_data(result: dict, roots: Roots) -> tuple[dict, bytes]:
     data = {"fake": result["fake"], "record": made_with["record"],
             "parts": [part_data(*part, result, roots) for part in zip(stretches, loaded)],
             "settings": {**{f"step 3, {k}": v for k, v in made_with["record"]["settings"].items()},
-                         **{f"step 5, {k}": v for k, v in made_with["settings"].items()}},
+                         **{f"step 5, {k}": v for k, v in made_with["settings"].items()},
+                         **{f"version, {k}": v for k, v in result.get("versions", {}).items()}},
             "candidates": candidates_data(result, roots),
             "wheel": encoded(wheel_picture(WHEEL_SIDE)), "flow_side": FLOW_SIDE}
     return data, pictures.jpeg(thumbnail_pair(loaded[0], THUMBNAIL_SIDE))

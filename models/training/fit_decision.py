@@ -28,7 +28,7 @@ from utils.tables import read_table
 START_TOLERANCE, END_TOLERANCE = 1, 2  # frames
 FOLDS = 5
 PENALTY = 0.005  # of squared standardised coefficients, per query
-SKIPPED_TIERS = ("stitched",)  # have more than one place
+ALIKE = 0.8  # share of its frames by which a stretch that was found is one of the truth
 
 
 @dataclass(frozen=True)
@@ -64,26 +64,50 @@ def main(trace_root: Sequence[Path], truth: Sequence[Path], out: Path = DECISION
 
 
 def read_queries(trace_root: Path, truth: Path) -> tuple[list[Query], int]:
-    """Queries of all fakes, and how many fakes had no true hypothesis."""
+    """Queries of all fakes, stretch by stretch where step 5 found several, and how many had no
+    true hypothesis. What is cut otherwise than the truth is left out."""
     queries, unfit = [], 0
+    rows: dict[str, list[dict[str, str]]] = {}
     for row in read_table(truth):
-        path = fake_result_path(trace_root, str(Path(row["fake"]).with_suffix("")))
-        if row["tier"].removesuffix("-absent") in SKIPPED_TIERS or not path.is_file():
-            continue
-        found = read_json(path)["stretches"][0]["evidence"]
-        hypotheses = [Hypothesis(**h) for h in found["hypotheses"]]
-        strangers = [h for h in hypotheses if h.source != row["source"]]
-        group = row["fake"].rsplit("_fake_", 1)[0]
-        right = [is_right(h, row) for h in hypotheses]
-        if any(right):
-            queries.append(make_query(group, hypotheses, [*right, False], found))
-        elif row["source"]:
-            unfit += 1
-        queries.append(make_query(group, strangers, [False] * len(strangers) + [True], found))
-        takes = [h for h in hypotheses if h.source != row["source"] or is_elsewhere(h, row)]
-        if len(strangers) < len(takes):
-            queries.append(make_query(group, takes, [False] * len(takes) + [True], found))
+        rows.setdefault(row["fake"], []).append(row)
+    for fake, stretches in rows.items():
+        path = fake_result_path(trace_root, str(Path(fake).with_suffix("")))
+        found = read_json(path) if path.is_file() else {"traces": [], "stretches": []}
+        for trace, part in zip(found["traces"], found["stretches"]):
+            row = truth_of(trace, stretches)
+            if row is not None:
+                made, fits = queries_of(row, part["evidence"])
+                queries, unfit = queries + made, unfit + (not fits)
     return queries, unfit
+
+
+def truth_of(trace: dict, rows: list[dict[str, str]]) -> dict | None:
+    """The row of the truth about the stretch that was found, moved to its ends; None if none is."""
+    begin, finish = trace["fake_start_frame"], trace["fake_end_frame"]
+    for row in rows:
+        first = int(row.get("fake_start_frame") or 0)
+        last = int(row.get("fake_end_frame") or int(row["frames"]) - 1)
+        shared = min(last, finish) - max(first, begin) + 1
+        if shared >= ALIKE * (max(last, finish) - min(first, begin) + 1):
+            rate = float(row["speed"])
+            return {**row, "start_frame": int(row["start_frame"]) + round((begin - first) * rate),
+                    "end_frame": int(row["end_frame"]) + round((finish - last) * rate)}
+    return None
+
+
+def queries_of(row: dict, found: dict) -> tuple[list[Query], bool]:
+    """Queries of one stretch, and whether its true place, if there is one, was found."""
+    hypotheses = [Hypothesis(**h) for h in found["hypotheses"]]
+    strangers = [h for h in hypotheses if h.source != row["source"]]
+    group = row["fake"].rsplit("_fake_", 1)[0]
+    right = [is_right(h, row) for h in hypotheses]
+    queries = [make_query(group, strangers, [False] * len(strangers) + [True], found)]
+    if any(right):
+        queries.append(make_query(group, hypotheses, [*right, False], found))
+    takes = [h for h in hypotheses if h.source != row["source"] or is_elsewhere(h, row)]
+    if len(strangers) < len(takes):
+        queries.append(make_query(group, takes, [False] * len(takes) + [True], found))
+    return queries, any(right) or not row["source"]
 
 
 def make_query(group: str, hypotheses: list[Hypothesis], right: list[bool], found: dict) -> Query:
@@ -92,14 +116,14 @@ def make_query(group: str, hypotheses: list[Hypothesis], right: list[bool], foun
                  np.array(right))
 
 
-def is_right(hypothesis: Hypothesis, row: dict[str, str]) -> bool:
+def is_right(hypothesis: Hypothesis, row: dict) -> bool:
     """Whether a hypothesis names the true source and frames."""
     return (hypothesis.source == row["source"]
             and abs(hypothesis.start - int(row["start_frame"])) <= START_TOLERANCE
             and abs(hypothesis.end - int(row["end_frame"])) <= END_TOLERANCE)
 
 
-def is_elsewhere(hypothesis: Hypothesis, row: dict[str, str]) -> bool:
+def is_elsewhere(hypothesis: Hypothesis, row: dict) -> bool:
     """Whether a hypothesis shares no frame with the true ones."""
     start, end = sorted((int(row["start_frame"]), int(row["end_frame"])))
     return (max(hypothesis.start, hypothesis.end) < start

@@ -18,7 +18,7 @@ from models.flow import make_flow
 from models.motion import MotionGrid
 from models.segmenter import make_segmenter
 from models.training.faketd_names import NAMES, named_truth
-from models.training.fit_decision import SKIPPED_TIERS, is_elsewhere, is_right
+from models.training.fit_decision import is_elsewhere, is_right
 from utils.batch import per_thread, run_batch
 from utils.fake_motion import FakeRoots, measure_fake, measure_window
 from utils.files import InputError, read_arrays, read_json, write_arrays
@@ -174,7 +174,7 @@ def truth_rows(fakes: FakeSet, records: dict[str, VideoRecord]) -> dict[str, dic
         sources = video_folders(Path(fakes.work) / "step1_source_frames", "step 1")
         return named_truth(records.values(), [record.file for record in sources.values()])
     return {row["fake"]: row for row in read_table(fakes.truth)
-            if row["tier"].removesuffix("-absent") not in SKIPPED_TIERS}
+            if row["tier"].removesuffix("-absent") != "stitched"}  # has more than one place
 
 
 def _candidates(fakes: FakeSet, fake_id: str) -> list[dict]:
