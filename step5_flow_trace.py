@@ -7,7 +7,8 @@
 
 Optical flow inside the person region gives motion features, of the fake and of its candidate
 sources from step 4. The fake's are compared with every start frame of every candidate, at many
-rates, mirrored or not. Writes `traces.csv`, one JSON per fake with the alternatives and the whole
+rates, mirrored or not; of a long candidate, with those near the places that coarse motion proposes.
+Writes `traces.csv`, one JSON per fake with the alternatives and the whole
 score curve, `report.html`, and each source's motion features, which the next fake uses again.
 """
 
@@ -18,7 +19,7 @@ if __name__ == "__main__":  # before the imports that take time
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -34,10 +35,11 @@ from utils.files import InputError, write_json
 from utils.gone import drop_fakes
 from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.locks import remove_leftovers
-from utils.motion_search import by_motion_alone, nearest_by_motion
+from utils.motion_search import CoarseIndex, by_motion_alone
 from utils.paths import find_stretches
 from utils.report import write_reports
 from utils.scene_index import indexed_ids, read_ranking
+from utils.sections import in_sections
 from utils.side_by_side import Roots
 from utils.source_motion import IndexedSource, MotionIndex
 from utils.tables import Trace, read_result, write_table
@@ -62,6 +64,8 @@ class Tools:
     coefficients: np.ndarray
     top_k: int
     overwrite: bool
+    exhaustive: bool
+    coarse: CoarseIndex | None = None
 
 
 def main(video_root: Path = Path("./source_data/"),
@@ -72,8 +76,8 @@ def main(video_root: Path = Path("./source_data/"),
          trace_root: Path = Path("./step5_flow_trace/"), top_k: int = 20, flow: str = "dis",
          raft_weights: str | None = None, segmenter: str = "selfie",
          segmenter_model: Path | None = None, device: str = "auto", workers: int = 0,
-         overwrite: bool = False, index_all: bool = False, save_video: bool = False,
-         report: bool = True) -> Summary:
+         overwrite: bool = False, index_all: bool = False, exhaustive: bool = False,
+         save_video: bool = False, report: bool = True) -> Summary:
     """Trace every fake that steps 3 and 4 have prepared.
 
     Raises InputError when a step before has not run, ModelFileError when a model is missing.
@@ -88,7 +92,7 @@ def main(video_root: Path = Path("./source_data/"),
                         segmenters, overwrite)
     tools = Tools(FakeRoots(Path(fake_frame_root), Path(fake_mask_root), Path(fake_rect_root)),
                   Path(scene_root), Path(trace_root), index,
-                  decision.load_coefficients(), top_k, overwrite)
+                  decision.load_coefficients(), top_k, overwrite, exhaustive)
     needed = needed_sources(fakes, tools)
     if index_all:
         needed |= set(indexed_ids(scene_root))
@@ -101,6 +105,7 @@ def main(video_root: Path = Path("./source_data/"),
                         workers=workers, root=index.root)
     if len(indexed.failed) == len(needed):
         raise InputError(f"{video_root}: none of the sources can be read there; check --video-root")
+    tools = replace(tools, coarse=CoarseIndex.brought_up_to_date(index))
     load = lru_cache(maxsize=256)(index.read)
     traced = run_batch(fakes.items(), partial(trace_fake, tools=tools, load=load),
                        name=lambda item: item[1].file, label="step 5, flow trace", workers=workers,
@@ -137,17 +142,17 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     """Decide one fake and write its JSON; False when that was done with the same input."""
     fake_id, record = item
     candidates = candidates_of(fake_id, tools)
-    others = unranked(candidates, tools)
+    searched = searched_by_motion(candidates, tools)
     made_with = {"method": METHOD, "record": asdict(record), "settings": tools.index.settings,
                  "coefficients": tools.coefficients.tolist(), "candidates": candidates,
                  "unreadable": [c["source"] for c in candidates
                                 if not tools.index.path(c["source_id"]).is_file()],
-                 "searched": others}
+                 "searched": searched, "exhaustive": tools.exhaustive}
     if not tools.overwrite and is_answered(fake_id, tools.trace_root, made_with):
         return False
     fake = measure_fake(tools.fake_roots, fake_id, record, tools.index.flow())
-    if fake is not None and others:
-        added = nearest_by_motion(fake.grid, record.fps, others, load)
+    if fake is not None and searched:
+        added = tools.coarse.nearest(fake.grid, {c["source_id"] for c in candidates})
         candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))
                                    for source_id in added]
     look = partial(measure_window, tools.fake_roots, fake_id, record, flow=tools.index.flow(),
@@ -156,7 +161,9 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     for candidate in candidates if fake is not None else []:
         source = load(candidate["source_id"])
         if source is not None:
-            views += views_of(fake, record, candidate, source, look)
+            views += in_sections(views_of(fake, record, candidate, source, look),
+                                 partial(tools.coarse.vectors, candidate["source_id"]),
+                                 tools.exhaustive)
     movement = float(np.abs(fake.grid.flow).mean()) if fake is not None else 0.0
     answers = trace_stretches(views, record, movement, {**made_with, "candidates": candidates},
                               load, tools)
@@ -164,14 +171,13 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     return True
 
 
-def unranked(candidates: list[dict], tools: Tools) -> dict[str, str]:
-    """Sources for motion alone to search, with their SHA-256: all that are indexed beside the
-    candidates, if local features verified none of these."""
-    if any(c["verified"] for c in candidates):
-        return {}
+def searched_by_motion(candidates: list[dict], tools: Tools) -> dict:
+    """What motion alone searches for more candidates: all that is indexed, if local features
+    verified none; empty where there is nothing to search."""
     ranked = {c["source_id"] for c in candidates}
-    return {source_id: tools.index.sha256(source_id) for source_id in tools.index.ids()
-            if source_id not in ranked}
+    if any(c["verified"] for c in candidates) or not tools.coarse.knows_more_than(ranked):
+        return {}
+    return tools.coarse.state
 
 
 def is_answered(fake_id: str, trace_root: Path, made_with: dict) -> bool:
@@ -217,6 +223,7 @@ def trace_stretch(views: list[View], stretch: tuple[int, int], record: VideoReco
             "alternatives": [asdict(hypotheses[i]) | {"probability": float(chances[i])}
                              for i in order[:ALTERNATIVES]],
             "score_curve": np.round(found[order[0]].curve, 4).tolist() if found else [],
+            "score_curve_start": found[order[0]].view.source.first if found else 0,
             "alignment": alignment_of(best) if best else [],
             "agreement": agreement_of(best) if best else []}
 
@@ -265,6 +272,9 @@ if __name__ == "__main__":
     parser.add_argument("--index-all", action="store_true",
                         help="prepare the motion of all sources, not of the candidates alone: a "
                              "fake whose scene leads nowhere is then searched in all of them")
+    parser.add_argument("--exhaustive", action="store_true",
+                        help="compare all of long sources frame by frame, not only near the "
+                             "places that coarse motion proposes: slower")
     parser.add_argument("--save-video", action="store_true",
                         help="also write a video per fake: fake, source, difference")
     parser.add_argument("--no-report", dest="report", action="store_false",

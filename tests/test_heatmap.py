@@ -176,6 +176,9 @@ def test_curve_has_peak_and_runner_up():
     curve = draw_curve(scores.tolist())
     assert curve["peak"]["frame"] == 10 and curve["second"]["frame"] == 30
     assert len(curve["points"].split()) == 50
+    section = draw_curve(scores.tolist(), 700)
+    assert (section["peak"]["frame"], section["second"]["frame"]) == (710, 730)
+    assert section["points"] == curve["points"]
     assert draw_curve([]) is None and draw_curve([0.1, 0.2])["second"] is None
     assert len(draw_curve([0.5] * 5000)["points"].split()) <= 1200
 

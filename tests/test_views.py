@@ -8,10 +8,9 @@ from models.pose import CELLS, SIDE, PoseClip
 from utils.fake_motion import FakeMotion, is_elsewhere
 from utils.layout import VideoRecord
 from utils.matching import prepare
-from utils.motion_search import nearest_by_motion
 from utils.source_motion import IndexedSource
 from utils.views import (agreement_of, alignment_of, find_places, gain_tables, look_closer,
-                         views_of)
+                         most_promising, views_of)
 
 FRAMES, START, COUNT = 90, 33, 30
 SQUARE = (40.0, 20.0, 100.0)
@@ -31,8 +30,9 @@ def source_motion(seed: int) -> MotionGrid:
 
 def indexed(seed: int) -> IndexedSource:
     grey = np.random.default_rng(seed).integers(0, 255, (FRAMES, CELLS, CELLS), np.uint8)
-    return IndexedSource(f"source_{seed}.mp4", prepare(source_motion(seed)), grey, SQUARE,
-                         np.arange(FRAMES) / 25, 25.0)
+    grid = source_motion(seed)
+    return IndexedSource(f"source_{seed}.mp4", lambda first, last: prepare(grid.part(first, last)),
+                         grey, SQUARE, np.arange(FRAMES) / 25, 25.0)
 
 
 def fake_of(seed: int, start: int = START, count: int = COUNT) -> tuple[MotionGrid, PoseClip]:
@@ -150,9 +150,13 @@ def test_gain_tables_have_a_column_per_start_and_alignment():
     assert all(table.shape[1] == 1 for table in tables[len(views):])
 
 
-def test_motion_alone_finds_the_source():
-    sources = {f"source_{seed}": indexed(seed) for seed in range(4)} | {"nobody": None}
-    for grid in (fake_of(2)[0], fake_of(2)[0].mirrored()):
-        found = nearest_by_motion(grid, 25.0, sources, sources.get, keep=2)
-        assert found[0] == "source_2" and len(found) == 2
-    assert nearest_by_motion(fake_of(2)[0], 25.0, [], sources.get) == []
+def test_of_many_tables_the_promising_ones_stay():
+    flat, long_run, short_run = (np.zeros((30, 5), np.float32) for _ in range(3))
+    long_run[2:28, 3], short_run[:3, 1] = 1, 4
+    tables = [flat, long_run, short_run]
+    assert [any(kept is t for kept in most_promising(tables, 300)) for t in tables] == [
+        False, True, True]
+    assert [any(kept is t for kept in most_promising(tables, 299)) for t in tables] == [
+        False, True, False]
+    everything = most_promising(iter(tables))
+    assert all(a is b for a, b in zip(everything, tables, strict=True))

@@ -8,18 +8,19 @@ MOST_POINTS = 1200
 APART = 5  # frames between two places at least
 
 
-def draw_curve(scores: list[float]) -> dict | None:
+def draw_curve(scores: list[float], start: int = 0) -> dict | None:
     """Polyline, peak and runner-up (apart from the peak) of a score curve; None without a curve.
 
-    scores: one per start frame of the source.
+    scores: one per start frame of the source, or of a section of it that begins at `start`.
     """
     if len(scores) < 2:
         return None
     values = np.array(scores)
     peak = int(np.argmax(values))
     second = runner_up(values, peak)
-    return {"points": polyline(values), "count": len(values), "peak": mark(values, peak),
-            "second": None if second is None else mark(values, second),
+    return {"points": polyline(values), "count": len(values), "start": start,
+            "peak": mark(values, peak, start),
+            "second": None if second is None else mark(values, second, start),
             "zero": float(height_of(np.zeros(1))[0]), "width": WIDTH, "height": HEIGHT}
 
 
@@ -31,9 +32,9 @@ def runner_up(values: np.ndarray, peak: int) -> int | None:
     return int(np.flatnonzero(top)[np.argmax(values[top])]) if top.any() else None
 
 
-def mark(values: np.ndarray, index: int) -> dict:
-    """A point of the curve."""
-    return {"frame": index, "score": float(values[index]),
+def mark(values: np.ndarray, index: int, start: int = 0) -> dict:
+    """A point of the curve, whose first one is about the frame `start`."""
+    return {"frame": start + index, "score": float(values[index]),
             "x": round(WIDTH * index / (len(values) - 1), 1),
             "y": round(float(height_of(values[index:index + 1])[0]), 1)}
 

@@ -60,7 +60,8 @@ def part_data(stretch: Stretch, loaded: Loaded, result: dict, roots: Roots) -> d
     return {"row": stretch.row, "detail": stretch.detail, "moments": moments, "heat": whole_heat,
             "finding": finding(stretch, len(result["traces"]) == 1), "note": loaded.note,
             "doubts": doubts(stretch, result["made_with"]["unreadable"]),
-            "flow_scale": scale, "curve": draw_curve(stretch.detail["score_curve"]),
+            "flow_scale": scale, "curve": draw_curve(stretch.detail["score_curve"],
+                                                      stretch.detail.get("score_curve_start", 0)),
             "agreement": agreement_data(stretch, loaded, facts),
             "mapping": None if loaded.fit is None else loaded.fit.mapping}
 

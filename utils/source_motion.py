@@ -1,10 +1,15 @@
 """The motion index: what step 5 keeps of every source, one .npz file each.
 
 `<trace root>/motion/<video id>.npz`. A source is read once, in chunks, and shared by all fakes.
+
+Memory does not grow with the length of a source. Making its features holds CHUNK frames; what is
+finished goes to the disk. Later the arrays stay in the file, mapped into memory, 1.7 KB a frame
+that the system may drop at any time; what is compared is prepared in float32, 5 KB a frame, of
+sections of bounded length (utils/sections.py), and kept up to PREPARED_BYTES.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +20,8 @@ from models.motion import (COARSE, MotionGrid, Square, cut_mask, cut_square, mot
                            steady_square)
 from models.pose import CELLS, small_grey
 from models.segmenter import Segmenter, person_mask
-from utils.files import InputError, read_arrays, read_settings, write_arrays
+from utils.byte_cache import ByteCache
+from utils.files import GrowingArrays, InputError, map_arrays, read_settings
 from utils.gone import drop_file
 from utils.layout import VideoRecord, result_path
 from utils.matching import SourceMotion, prepare
@@ -24,18 +30,33 @@ from utils.video import VideoReader
 
 MASK_EVERY = 5  # source frames between two person masks
 CHUNK = 64  # source frames in memory at a time
+PREPARED_BYTES = 256 << 20  # of prepared motion that is kept, some 50,000 frames
+PIECE = 4096  # frames of stored arrays looked at at a time
 
 
 @dataclass(frozen=True)
 class IndexedSource:
-    """A source ready for comparison."""
+    """A source, or a section of one, ready for comparison."""
 
     file: str  # name under the video root
-    motion: SourceMotion
+    prepared: Callable[[int, int], SourceMotion]  # motion between two frames of the whole source
     pose: np.ndarray  # [T, CELLS, CELLS] uint8, the person square in grey
     square: Square
-    times_s: np.ndarray  # [T] seconds from the first frame
+    times_s: np.ndarray  # [T] seconds from the first frame of the whole source
     fps: float
+    first: int = 0  # frame of the whole source that is frame 0 here
+
+    def __len__(self) -> int:
+        return len(self.times_s)
+
+    @property
+    def motion(self) -> SourceMotion:
+        return self.prepared(self.first, self.first + len(self) - 1)
+
+    def section(self, first: int, last: int) -> "IndexedSource":
+        """The frames first to last, inclusive, of a whole source."""
+        return replace(self, pose=self.pose[first:last + 1], times_s=self.times_s[first:last + 1],
+                       first=first)
 
 
 @dataclass(frozen=True)
@@ -48,6 +69,7 @@ class MotionIndex:
     flow: Callable[[], FlowEstimator]
     segmenter: Callable[[], Segmenter]
     overwrite: bool = False
+    prepared: ByteCache[SourceMotion] = field(default_factory=lambda: ByteCache(PREPARED_BYTES))
 
     @property
     def settings(self) -> dict:
@@ -86,58 +108,77 @@ class MotionIndex:
         if entry is None:
             raise InputError(f"{source_id}: not in the scene index; run step 4 again")
         settings = {**self.settings, "source": asdict(entry.record)}
-        found = None if self.overwrite else read_arrays(self.path(source_id))
-        if found is not None and found[0] == settings and _is_sound(found[1]):
+        found = None if self.overwrite else self.stored(source_id)
+        if found is not None and found[0] == settings:
             return False
         square = steady_square(entry.rectangles)
         path = Path(self.video_root) / entry.record.file
         if path.is_file() and sha256_of(path) != entry.record.sha256:
             raise InputError(f"{path}: not the file that step 1 saw; run steps 1, 2 and 4 again")
-        times, grid, grey = self._measure(path, square)
-        write_arrays(self.path(source_id), settings, {
-            "square": np.array(square or (0, 0, 0), np.float64), "times_s": times,
-            "flow": grid.flow.astype(np.float16),
-            "weight": np.round(grid.weight * 255).astype(np.uint8), "pose": grey})
+        with GrowingArrays(self.path(source_id).parent) as arrays:
+            arrays.append(square=np.array(square or (0, 0, 0), np.float64))
+            for times, grid, grey in self._measure(path, square):
+                arrays.append(times_s=times, flow=grid.flow.astype(np.float16),
+                              weight=np.round(grid.weight * 255).astype(np.uint8), pose=grey)
+            arrays.write(self.path(source_id), settings)
         return True
+
+    def stored(self, source_id: str) -> tuple[dict, dict[str, np.ndarray]] | None:
+        """Settings and arrays of a source, mapped into memory; None when they are missing or
+        damaged."""
+        found = map_arrays(self.path(source_id))
+        return found if found is not None and _is_sound(found[1]) else None
 
     def read(self, source_id: str) -> IndexedSource | None:
         """The stored motion of a source; None when it could not be made or nobody is in it."""
-        found = read_arrays(self.path(source_id))
-        if found is None or not _is_sound(found[1]) or not len(found[1]["flow"]):
+        found = self.stored(source_id)
+        if found is None or not len(found[1]["flow"]):
             return None
         settings, arrays = found
         record = VideoRecord.checked(settings.get("source"))
         if record is None:
             return None
-        grid = MotionGrid(arrays["flow"].astype(np.float32),
-                          arrays["weight"].astype(np.float32) / 255)
-        return IndexedSource(record.file, prepare(grid), arrays["pose"], tuple(arrays["square"]),
+
+        def prepared(first: int, last: int) -> SourceMotion:
+            return self.prepared.get((source_id, first, last),
+                                     lambda: prepare(stored_grid(arrays, first, last)))
+
+        return IndexedSource(record.file, prepared, arrays["pose"], tuple(arrays["square"]),
                              arrays["times_s"], record.fps)
 
-    def _measure(self, path: Path,
-                 square: Square | None) -> tuple[np.ndarray, MotionGrid, np.ndarray]:
-        """Frame times [T] in seconds, motion and poses of a whole source, read once, in chunks."""
+    def _measure(self, path: Path, square: Square | None
+                 ) -> Iterator[tuple[np.ndarray, MotionGrid, np.ndarray]]:
+        """Frame times [n] in seconds, motion between the frames, also from the last one of the
+        piece before, and poses [n, CELLS, CELLS] of a source, piece by piece, read once."""
         times: list[float] = []
-        grids: list[MotionGrid] = []
-        greys: list[np.ndarray] = []
         crops: list[np.ndarray] = []
         masks: list[np.ndarray] = []
+
+        def piece() -> tuple[np.ndarray, MotionGrid, np.ndarray]:
+            grids, new = [], crops[len(crops) - len(times):]
+            if len(crops) > 1:
+                grids.append(motion_grid(np.stack(crops), np.stack(masks), self.flow(), COARSE))
+            greys = [small_grey([crop], CELLS) for crop in new]
+            return (np.array(times), MotionGrid.joined(grids, COARSE),
+                    np.concatenate([np.empty((0, CELLS, CELLS), np.uint8), *greys]))
+
         for frame in VideoReader(path, threads=1):
             times.append(frame.time_s)
-            if square is None:
-                continue
-            if frame.index % MASK_EVERY == 0:
-                mask = cut_mask(person_mask(self.segmenter().probability(frame.image)), square)
-            crops.append(cut_square(frame.image, square))
-            masks.append(mask)
-            greys.append(small_grey(crops[-1:], CELLS))
-            if len(crops) == CHUNK:
-                grids.append(motion_grid(np.stack(crops), np.stack(masks), self.flow(), COARSE))
-                crops, masks = crops[-1:], masks[-1:]
-        if len(crops) > 1:
-            grids.append(motion_grid(np.stack(crops), np.stack(masks), self.flow(), COARSE))
-        grey = np.concatenate([np.empty((0, CELLS, CELLS), np.uint8), *greys])
-        return np.array(times), MotionGrid.joined(grids, COARSE), grey
+            if square is not None:
+                if frame.index % MASK_EVERY == 0:
+                    mask = cut_mask(person_mask(self.segmenter().probability(frame.image)), square)
+                crops.append(cut_square(frame.image, square))
+                masks.append(mask)
+            if max(len(times), len(crops)) == CHUNK:
+                yield piece()
+                times, crops, masks = [], crops[-1:], masks[-1:]
+        yield piece()
+
+
+def stored_grid(arrays: dict[str, np.ndarray], first: int, last: int) -> MotionGrid:
+    """Stored motion between two frames, as it was measured but for rounding."""
+    return MotionGrid(arrays["flow"][first:last].astype(np.float32),
+                      arrays["weight"][first:last].astype(np.float32) / 255)
 
 
 _ARRAYS = {"square": (np.float64, (3,)), "times_s": (np.float64, (-1,)),
@@ -152,4 +193,10 @@ def _is_sound(arrays: dict[str, np.ndarray]) -> bool:
     pairs, times = len(arrays["flow"]), arrays["times_s"]
     return (pairs == len(arrays["weight"])
             and (not pairs or pairs + 1 == len(times) == len(arrays["pose"]))
-            and all(np.isfinite(arrays[name]).all() for name in ("square", "times_s", "flow")))
+            and all(_is_finite(arrays[name]) for name in ("square", "times_s", "flow")))
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether all numbers are finite; looked at in pieces, for the array may be long."""
+    return all(np.isfinite(array[start:start + PIECE]).all()
+               for start in range(0, len(array), PIECE))

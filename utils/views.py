@@ -5,15 +5,16 @@ person square onto person square, forwards or backwards); a place is a stretch o
 fits in a view; a hypothesis is a place with the evidence that utils.decision weighs.
 """
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
 from models.motion import MotionGrid, Square
 from models.pose import PoseClip, pose_score
+from utils.byte_cache import ByteCache
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion, is_elsewhere
 from utils.geometry import square_before, square_mapping
@@ -29,10 +30,15 @@ PLACES = 5  # places kept per candidate
 REFINED = 8  # places looked at more closely per fake
 CLOSE = 0.15  # behind the best motion score, at most, for a copy of the best place's footage
 SAME_FOOTAGE = 0.8  # least score of two sources against each other that makes them copies
+MOST_GAINS = 1 << 25  # numbers of 4 bytes in a fake's gain tables; the least promising ones go
+PROMISING = 24  # frame pairs that a table is to explain to be promising
 LEAST_ENERGY = 0.3  # of the liveliest view's: views that show less of the person gain less
 
 
-@dataclass(frozen=True)
+_SCORES: ByteCache[PairScores] = ByteCache(128 << 20)  # of views that were looked at last
+
+
+@dataclass(frozen=True, eq=False)  # each view is a key of its own
 class View:
     """One way to compare a fake with a candidate source."""
 
@@ -50,10 +56,10 @@ class View:
         """Of the rate: -1 if the fake runs backwards."""
         return -1 if self.backwards else 1
 
-    @cached_property
+    @property
     def scores(self) -> PairScores:
         """Every frame pair of the fake beside every displacement of the source."""
-        return pair_scores(self.grid, self.source.motion)
+        return _SCORES.get(self, lambda: pair_scores(self.grid, self.source.motion))
 
     def part(self, first: int, last: int) -> "View":
         """The view of a stretch of the fake, first to last frame, inclusive."""
@@ -66,7 +72,8 @@ class View:
         """The hypothesis that the fake comes from this very alignment."""
         c, ends = self.candidate, (alignment.start, alignment.end)
         start, end = ends[::-1] if self.backwards else ends
-        return Hypothesis(c["source"], start, end, self.sign * alignment.rate,
+        first = self.source.first
+        return Hypothesis(c["source"], first + start, first + end, self.sign * alignment.rate,
                           self.flip, place_score(self.grid, self.source.motion, alignment),
                           self.pose and pose_score(self.pose, self.source.pose[alignment.at]),
                           c["scene_score"], c["inliers"], c["background_inliers"],
@@ -140,9 +147,15 @@ def distinct(found: list[Located]) -> list[Located]:
         if not any(one.view.candidate["source"] == other.view.candidate["source"]
                    and (one.view.flip, one.view.backwards) == (other.view.flip,
                                                                other.view.backwards)
-                   and same_place(one.alignment, other.alignment) for other in kept):
+                   and same_place(in_source(one), in_source(other)) for other in kept):
             kept.append(one)
     return kept
+
+
+def in_source(located: Located) -> Alignment:
+    """An alignment in frames of the whole source."""
+    alignment = located.alignment
+    return replace(alignment, at=alignment.at + located.view.source.first)
 
 
 @dataclass(frozen=True)
@@ -152,7 +165,8 @@ class Found:
     hypothesis: Hypothesis
     view: View
     alignment: Alignment
-    curve: np.ndarray  # scores over all starts at the alignment's rate; empty if not refined
+    curve: np.ndarray  # scores over all starts at the alignment's rate; empty if not refined; the
+    # starts of a section begin with its first frame
 
 
 def look_closer(places: list[Place]) -> list[Found]:
@@ -201,7 +215,7 @@ def _seen_there(found: Found) -> MotionGrid:
 
 def alignment_of(found: Found) -> list[int]:
     """Source frame of every frame of the fake's stretch, in the fake's order."""
-    return found.alignment.at[::-1 if found.view.backwards else 1].tolist()
+    return in_source(found).at[::-1 if found.view.backwards else 1].tolist()
 
 
 def agreement_of(found: Found) -> list[list[float | None]]:
@@ -222,7 +236,27 @@ def gain_tables(views: list[View], found: list[Found]) -> list[np.ndarray]:
         made = gain(view.scores, energy) / max(energy.mean(), least, 1e-6)
         return made[::-1] if view.backwards else made
 
-    evenly = [table(view, lambda scores, energy, rate=view.natural: gains(scores, energy, rate))
-              for view in views]
-    return evenly + [table(f.view, lambda scores, _, at=f.alignment.at:
-                           path_gain(scores, at)[:, None]) for f in found if len(f.curve)]
+    evenly = (table(view, lambda scores, energy, rate=view.natural: gains(scores, energy, rate))
+              for view in views)
+    followed = [table(f.view, lambda scores, _, at=f.alignment.at: path_gain(scores, at)[:, None])
+                for f in found if len(f.curve)]
+    return most_promising(evenly) + followed
+
+
+def most_promising(tables: Iterable[np.ndarray], most: int = MOST_GAINS) -> list[np.ndarray]:
+    """Of gain tables, in their order, those that explain some run of pairs best; `most` numbers."""
+    kept: list[tuple[float, int, np.ndarray]] = []
+    total = 0
+    for order, table in enumerate(tables):
+        heapq.heappush(kept, (_promise(table), order, table))
+        total += table.size
+        while total > most:
+            total -= heapq.heappop(kept)[2].size
+    return [table for _, _, table in sorted(kept, key=lambda entry: entry[1])]
+
+
+def _promise(table: np.ndarray) -> float:
+    """The most that one place explains of PROMISING successive pairs."""
+    sums = np.cumsum(table, axis=0)
+    sums[PROMISING:] -= sums[:-PROMISING].copy()
+    return float(sums[PROMISING - 1:].max(initial=float(sums[-1].max(initial=-np.inf))))
