@@ -87,6 +87,17 @@ def test_leads_are_bounded_and_neutral_without_rivals():
     assert row[over] == decision.MAX_AHEAD and row[inside] == 0
 
 
+def test_how_far_apart_a_score_is_from_those_of_other_sources():
+    apart = FEATURES.index("apart_unposed")
+    place = replace(PLACE, pose_score=None)
+    others = [replace(place, source=f"{k}.mp4", motion_score=0.3 + 0.01 * k) for k in range(9)]
+    alone = evidence([place], 25, 1.0)[0, apart]
+    assert alone == pytest.approx((0.8 - decision.USUAL_SCORE) / decision.USUAL_SPREAD)
+    among = evidence([place, *others], 25, 1.0)[:, apart]
+    assert among[0] > alone > 2 > among[1:].max()
+    assert evidence([PLACE, *others], 25, 1.0)[0, apart] == 0  # its pose says more
+
+
 def test_copies_of_one_footage_share_the_probability():
     place = replace(PLACE, inliers=80, background_inliers=20)
     copy = replace(place, source="b.mp4", copy_of="a.mp4")

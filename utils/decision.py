@@ -16,10 +16,14 @@ from utils.files import InputError, read_json
 
 DECISION_FILE = Path(__file__).parents[1] / "models" / "weights" / "decision.json"
 FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pose", "pose_lead",
-            "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate")
+            "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate",
+            "motion_by_movement", "lead_by_movement", "apart_unposed")
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
 MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
 EQUAL_SHARE = 1 / 3  # of the best place's probability, from which on others are named beside it
+USUAL_SCORE, USUAL_SPREAD, USUAL_COUNT = 0.28, 0.12, 4  # of strangers' best scores (300 fakes
+# of 15 clips), and as how many sources this counts beside those that are here
+MOST_APART = (-3, 8)
 MIN_FRAMES = 8  # shorter fakes are never more than ambiguous: too much fits them
 
 
@@ -59,20 +63,33 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.n
         same = [o.motion_score for o in rivals if o.source == h.source and o is not h]
         poses = [o.pose_score for o in rivals if o is not h and o.pose_score is not None]
         posed = h.pose_score is not None
+        lead = _lead(h.motion_score, elsewhere, MAX_AHEAD)
+        lively = np.log(movement + 0.01)
         rows.append((
-            1.0, h.motion_score, _lead(h.motion_score, elsewhere, MAX_AHEAD),
-            _lead(h.motion_score, same, MAX_AHEAD_IN_SOURCE),
+            1.0, h.motion_score, lead, _lead(h.motion_score, same, MAX_AHEAD_IN_SOURCE),
             float(posed), h.pose_score or 0.0,
             _lead(h.pose_score, poses, MAX_AHEAD) if posed else 0.0,
             np.log1p(max(0, h.inliers - h.background_inliers)), np.log1p(h.background_inliers),
-            h.scene_score, np.log(frames / 25), np.log(movement + 0.01),
-            float(abs(h.rate - 1) > 1e-6)))
+            h.scene_score, np.log(frames / 25), lively, float(abs(h.rate - 1) > 1e-6),
+            h.motion_score * lively, lead * lively, 0.0 if posed else _apart(h, rivals)))
     return np.array(rows, float).reshape(-1, len(FEATURES))
 
 
 def _lead(score: float, others: list[float], most: float) -> float:
     """How far a score is ahead of the best other one, within bounds; 0 when there is no other."""
     return float(np.clip(score - max(others), -MAX_BEHIND, most)) if others else 0.0
+
+
+def _apart(h: Hypothesis, rivals: list[Hypothesis]) -> float:
+    """How many standard deviations a score is above the best ones of the other sources, and of
+    some usual ones, so that a small database does as well."""
+    best: dict[str, float] = {}
+    for o in rivals:
+        if o.source != h.source:
+            best[o.source] = max(best.get(o.source, -1.0), o.motion_score)
+    scores = np.array([*best.values(), *[USUAL_SCORE] * USUAL_COUNT])
+    variance = scores.var() + USUAL_SPREAD**2 * USUAL_COUNT / len(scores)
+    return float(np.clip((h.motion_score - scores.mean()) / np.sqrt(variance), *MOST_APART))
 
 
 def probabilities(features: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
