@@ -78,6 +78,7 @@ def test_all_steps_over_the_corpus(tmp_path):
 def test_a_time_limit_per_file(tmp_path, monkeypatch):
     clip = numbered_clip(tmp_path / "clip.mp4", 30)
     monkeypatch.setattr(video, "TIME_LIMIT_S", 0)
+    monkeypatch.setattr(video, "FRAME_LIMIT_S", 0)
     for read in (probe, lambda path: list(VideoReader(path))):
         with pytest.raises(VideoError, match=r"clip.mp4: decoding it takes more than 0 s"):
             read(clip)

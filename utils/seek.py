@@ -68,8 +68,8 @@ def _from_start(path: Path, wanted: list[int]) -> Iterator[Frame]:
 
 def _sought(path: Path, run: list[int], times_s: np.ndarray) -> Iterator[Frame]:
     """These frames, all of them. Raises _Inexact where seeking does not lead to them."""
-    with video._open(path) as container:
-        stream = video._video_stream(container, path)
+    with video.open_container(path) as container:
+        stream = video.video_stream(container, path)
         stream.thread_type = "SLICE"  # as VideoReader decodes
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_pixels": str(video.MAX_PIXELS)}
@@ -82,7 +82,7 @@ def _sought(path: Path, run: list[int], times_s: np.ndarray) -> Iterator[Frame]:
             if first is not None and first[0] <= run[0]:
                 reader = VideoReader(path, threads=1)
                 for index, raw in _run_of(run, chain([first], numbered)):
-                    yield Frame(index, float(times_s[index]), reader._convert(raw))
+                    yield Frame(index, float(times_s[index]), reader.convert(raw))
                 return
     raise _Inexact
 
@@ -90,7 +90,8 @@ def _sought(path: Path, run: list[int], times_s: np.ndarray) -> Iterator[Frame]:
 def _frames(container: av.container.InputContainer, stream: av.VideoStream,
             path: Path) -> Iterator[av.VideoFrame]:
     """What the decoder gives from where the container stands."""
-    for frames in video._in_time(video._decode(container, stream), path):
+    promised = video.frames_promised(container, stream)
+    for frames in video.in_time(video.decode_packets(container, stream), path, promised):
         yield from frames
 
 
@@ -119,7 +120,7 @@ def _beginnings(container: av.container.InputContainer, stream: av.VideoStream,
 def _landing(container: av.container.InputContainer, stream: av.VideoStream, stamp: int) -> int:
     """Stamp at which reading goes on after seeking to a stamp."""
     _seek(container, stream, stamp)
-    packet = next(video._packets(container, stream), None)
+    packet = next(video.read_packets(container, stream), None)
     place = None if packet is None else packet.pts if packet.dts is None else packet.dts
     if place is None:
         raise _Inexact

@@ -19,12 +19,14 @@ import av
 import cv2
 import numpy as np
 
-VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
+VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv",
+                    ".flv")
 # FFmpeg's demuxers for these, and for what often bears their extensions
 FORMATS = "mov,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,h264,hevc,m4v,ogg"
 MAX_PIXELS = 8192 * 8192  # a header that announces more is taken for damage
 WAIT_S = 60  # for the storage to answer
-TIME_LIMIT_S = 3600  # that decoding one file may take, the use of its frames not counted
+TIME_LIMIT_S, FRAME_LIMIT_S, LONGEST_S = 3600, 0.05, 6 * 3600  # that decoding one file may take,
+# the use of its frames not counted: an hour, or more where the header promises many frames
 
 
 class VideoError(Exception):
@@ -59,10 +61,10 @@ def probe(path: Path) -> VideoInfo:
     first = next(iter(VideoReader(path, wanted={0})), None)
     if first is None:
         raise VideoError(f"{path}: no frame can be decoded; is it a complete video file?")
-    with _open(path) as container:
-        stream = _video_stream(container, path)
+    with open_container(path) as container:
+        stream = video_stream(container, path)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        promised = max(stream.frames, int((container.duration or 0) / av.time_base * rate))
+        promised = frames_promised(container, stream)
         packets = _count_packets(container, stream, path)
     height, width = first.image.shape[:2]
     return VideoInfo(float(rate), width, height, packets, promised)
@@ -84,7 +86,7 @@ class VideoReader:
     max_side: frames whose longer side is larger are scaled down to it (area averaging).
     threads: decoder threads, 0 for as many as the machine has.
     Damaged packets are skipped. Iterating raises VideoError when the file cannot be opened, its
-    frames are too large, or decoding takes longer than TIME_LIMIT_S.
+    frames are too large, or decoding takes longer than time_limit_s() of them allows.
     """
 
     def __init__(self, path: Path, wanted: Container[int] | None = None,
@@ -95,20 +97,22 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         self.decoded = 0
         start_time = None
-        with _open(self.path) as container:
-            stream = _video_stream(container, self.path)
+        with open_container(self.path) as container:
+            stream = video_stream(container, self.path)
             stream.thread_type = "SLICE"  # frame threads would lose frames beside damage
             stream.codec_context.thread_count = self.threads
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-            packets = _in_time(_decode(container, stream), self.path)
+            promised = frames_promised(container, stream)
+            packets = in_time(decode_packets(container, stream), self.path, promised)
             for index, raw in enumerate(frame for frames in packets for frame in frames):
                 self.decoded = index + 1
                 time_s = raw.time or 0.0
                 start_time = time_s if start_time is None else start_time
                 if self.wanted is None or index in self.wanted:
-                    yield Frame(index, time_s - start_time, self._convert(raw))
+                    yield Frame(index, time_s - start_time, self.convert(raw))
 
-    def _convert(self, raw: av.VideoFrame) -> np.ndarray:
+    def convert(self, raw: av.VideoFrame) -> np.ndarray:
+        """A decoded frame as [H, W, 3] uint8 BGR. Raises VideoError where it is too large."""
         if raw.width * raw.height > MAX_PIXELS:
             raise VideoError(f"{self.path}: frames of {raw.width}x{raw.height} are too large")
         try:
@@ -118,7 +122,8 @@ class VideoReader:
                              f"({_reason(error)})") from error
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def open_container(path: Path) -> av.container.InputContainer:
+    """Open a file that is one of FORMATS. Raises VideoError for anything else."""
     path = Path(path)
     try:
         status = path.stat()
@@ -138,7 +143,8 @@ def _open(path: Path) -> av.container.InputContainer:
         raise VideoError(f"{path}: not a readable video ({_reason(error)})") from error
 
 
-def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+def video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    """The first stream that is no cover picture. Raises VideoError when there is none."""
     streams = [s for s in container.streams.video if not _is_cover_picture(s)]
     if not streams:
         raise VideoError(f"{path}: the file has no video stream")
@@ -151,10 +157,10 @@ def _is_cover_picture(stream: av.VideoStream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def _decode(container: av.container.InputContainer,
+def decode_packets(container: av.container.InputContainer,
             stream: av.VideoStream) -> Iterator[list[av.VideoFrame]]:
     """Frames of a stream by packet; a packet that the decoder refuses costs its own ones only."""
-    for packet in _packets(container, stream):
+    for packet in read_packets(container, stream):
         try:
             frames = stream.decode(packet)
         except av.error.InvalidDataError:
@@ -164,9 +170,20 @@ def _decode(container: av.container.InputContainer,
         yield frames
 
 
-def _in_time(parts: Iterator, path: Path) -> Iterator:
-    """The same, until making them has taken TIME_LIMIT_S. Raises VideoError then."""
-    left = TIME_LIMIT_S
+def frames_promised(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+    """Frames of a stream, by the header or by the duration that it tells."""
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    return max(stream.frames, int((container.duration or 0) / av.time_base * rate))
+
+
+def time_limit_s(frames: int) -> float:
+    """Seconds that decoding a file may take which promises so many frames."""
+    return min(max(TIME_LIMIT_S, FRAME_LIMIT_S * frames), LONGEST_S)
+
+
+def in_time(parts: Iterator, path: Path, frames: int) -> Iterator:
+    """The same, until making them has taken longer than time_limit_s(). Raises VideoError then."""
+    limit = left = time_limit_s(frames)
     while True:
         begun = time.monotonic()
         try:
@@ -175,12 +192,12 @@ def _in_time(parts: Iterator, path: Path) -> Iterator:
             return
         left -= time.monotonic() - begun
         if left < 0:
-            raise VideoError(f"{path}: decoding it takes more than {TIME_LIMIT_S} s; cut it into "
+            raise VideoError(f"{path}: decoding it takes more than {limit:.0f} s; cut it into "
                              "shorter files")
         yield part
 
 
-def _packets(container: av.container.InputContainer,
+def read_packets(container: av.container.InputContainer,
              stream: av.VideoStream) -> Iterator[av.Packet | None]:
     """Packets up to the first damage of the container; then None, so that the decoder gives the
     frames that it still holds."""
@@ -194,7 +211,8 @@ def _count_packets(container: av.container.InputContainer, stream: av.VideoStrea
                    path: Path) -> int:
     """Packets that carry data, up to the first damage of the container."""
     return sum(packet is not None and packet.size > 0
-               for packet in _in_time(_packets(container, stream), path))
+               for packet in in_time(read_packets(container, stream), path,
+                                      frames_promised(container, stream)))
 
 
 def _to_bgr(raw: av.VideoFrame, max_side: int | None) -> np.ndarray:
