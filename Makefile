@@ -1,13 +1,14 @@
 # make demo: set up, make the demo's videos, run the five steps over them, show the results.
 # make test: set up and run the tests, but for those marked slow.
 # make test-all: run all of them.
+# make bench: measure speed and memory over the demo's videos (half an hour).
 
 PYTHON ?= python3
 VENV := .trace_env
 RUN := $(CURDIR)/$(VENV)/bin/python
 STEP := cd demo && $(RUN) $(CURDIR)
 
-.PHONY: setup demo test test-all clean
+.PHONY: setup demo test test-all bench clean
 setup: $(VENV)/ready
 
 $(VENV)/ready: trace_env.txt
@@ -30,6 +31,9 @@ test: setup
 
 test-all: setup
 	$(RUN) -m pytest -q tests
+
+bench: demo
+	$(RUN) -m benchmarks.speed --truth demo/truth.csv
 
 clean:
 	rm -rf $(VENV) demo
