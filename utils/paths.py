@@ -14,8 +14,8 @@ from utils.matching import MAX_STEP, RATES, Alignment, PairScores, sample_offset
 
 LEEWAY = 4  # frames that a path may leave its straight line by, beside what the end asks for
 MOVE_PRICE = 1.6  # of a dropped or doubled frame, mean energies of a pair
-PRICE_PER_MISFIT, LEAST_PRICE = 4.0, 0.15  # the price falls with what a straight line leaves
-# unexplained, 1 - score^2: the less noise there is, the less gain could be noise
+FULL_MISFIT, LEAST_PRICE = 0.4, 0.1  # the prices fall with what a straight line leaves unexplained,
+# 1 - score^2, from here on, to a tenth: the less noise there is, the less gain could be noise
 SHARE = 0.6  # of the source's motion that a fake is expected to show: crops and noise hide some
 MOST_MOVES = 0.15  # of the frames; what stands still more often is no path
 RATE_PRICE, FINE_RATE_PRICE = 1.6, 4.0  # of a rate of RATES, and of any other, but for those given
@@ -32,16 +32,15 @@ def follow(scores: PairScores, near: Alignment, rates: Sequence[float]) -> Align
     frames; the alignment's own is tried, too. Returns the alignment itself where no path pays.
     """
     unit = float(scores.fake_energy.mean()) + 1e-6
-    misfit = 1 - np.clip(near.score, 0, 1)**2
-    price = float(np.clip(PRICE_PER_MISFIT * misfit, LEAST_PRICE, MOVE_PRICE)) * unit
+    share = float(np.clip((1 - max(near.score, 0.0)**2) / FULL_MISFIT, LEAST_PRICE, 1.0))
     best, least = near, -float(path_gain(scores, near.at).sum())
-    least += _rate_price(near.rate, rates) * unit
+    least += share * _rate_price(near.rate, rates) * unit
     for rate in dict.fromkeys([near.rate, *rates]):
         line = sample_offsets(len(near.at), rate, 0.5 if rate % 1 else 0.0)
         for start in dict.fromkeys([near.start, near.end - int(line[-1])]):
             cost, path = _least_path(scores, start + line, abs(near.end - start - int(line[-1])),
-                                     price)
-            cost += _rate_price(rate, rates) * unit
+                                     share * MOVE_PRICE * unit)
+            cost += share * _rate_price(rate, rates) * unit
             moves = np.abs(np.diff(path - line)).sum()
             if cost < least - 1e-6 * unit and moves <= max(2, MOST_MOVES * len(path)):
                 mean_rate = float(path[-1] - path[0]) / max(1, len(path) - 1)
