@@ -160,7 +160,8 @@ def _decide(hypotheses: list[Hypothesis], known: Evidence,
     chances = decision.probabilities(features, coefficients)
     ranked = [hypotheses[i] for i in np.argsort(-chances[:-1], kind="stable")]
     evidence = replace(known, hypotheses=ranked, no_source=float(chances[-1]))
-    word, best, last = decision.verdict(chances, known.frames), ranked[0], known.frames - 1
+    word = decision.verdict(hypotheses, chances, known.frames)
+    best, last = ranked[0], known.frames - 1
     if word == NO_SOURCE:
         return Found("", word, "", float(chances[-1]), 0, last), evidence
     return Found("", word, best.source, float(chances[:-1].max()), 0, last, best.start,

@@ -16,6 +16,7 @@ from clips import empty_frames, person_frames, write_clip
 
 ROOT = Path(__file__).parents[1]
 STEPS = {int(path.name[4]): path for path in sorted(ROOT.glob("step*.py"))}
+TIMES_INSIDE = ("motion_search", "embeddings.npz")
 OUTPUTS = {1: ("step1_source_frames",), 2: ("step2_source_backs",),
            3: ("step3_fake_frames", "step3_fake_rect", "step3_fake_masks", "step3_fake_backs",
                "step3_fake_fores"), 4: ("step4_scene_trace",), 5: ("step5_flow_trace",)}
@@ -98,8 +99,12 @@ def seconds_of(number: int, folder: Path, workers: int) -> float:
 
 
 def tree(root: Path, *numbers: int) -> dict[str, bytes]:
-    """Content of all files that steps made, hidden ones included, by path."""
-    return {file.relative_to(root).as_posix(): file.read_bytes() for number in numbers
+    """Content of all files that steps made, hidden ones included, by path.
+
+    The table of the search index counts as empty: it holds the change times of other files.
+    """
+    return {file.relative_to(root).as_posix(): b"" if file.parts[-2:] == TIMES_INSIDE
+            else file.read_bytes() for number in numbers
             for name in OUTPUTS[number] for file in (root / name).rglob("*") if file.is_file()}
 
 
