@@ -63,6 +63,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(speed_whole, "LENGTHS", (8,))
 
 
+@pytest.mark.slow
 def test_process_start_and_step_3_are_timed(videos, tmp_path, tiny):
     figures = measure(videos, tmp_path, "start", "split")
     assert [f["part"] for f in figures] == ["start"] * 5 + ["split"] * 2 + ["memory"]

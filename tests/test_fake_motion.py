@@ -1,0 +1,98 @@
+"""The person of a fake, and of a window in it, measured on pictures by the real networks."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from models.flow import DisFlow
+from models.motion import MotionGrid
+from models.segmenter import make_segmenter, person_mask
+from utils.fake_motion import FakeRoots, measure_fake, measure_window
+from utils.files import InputError, write_image, write_json
+from utils.geometry import largest_rectangle
+from utils.layout import RECTANGLES_NAME, VideoRecord, frame_name
+from utils.matching import grid_score
+
+COUNT, SIDE = 14, 240
+WINDOW = (300.0, 90.0, float(SIDE))
+
+
+def portraits(seed: int) -> list[np.ndarray]:
+    """A photographed person who nods and sways, [SIDE, SIDE, 3] BGR."""
+    picture = np.ascontiguousarray(data.astronaut()[:400, 30:430, ::-1])
+    steps = np.random.default_rng(seed).normal(0, 4, (COUNT, 2)).cumsum(axis=0)
+    moved = [cv2.warpAffine(picture, np.array([[1, 0, x], [0, 1, y]], float), (400, 400),
+                            borderMode=cv2.BORDER_REPLICATE) for x, y in steps]
+    return [cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in moved]
+
+
+def write_fake(root: Path, frames: list[np.ndarray]) -> tuple[FakeRoots, VideoRecord]:
+    """Folders as step 3 writes them."""
+    roots, segmenter = FakeRoots(root / "frames", root / "masks", root / "rect"), make_segmenter()
+    rectangles = {}
+    for folder in (roots.frames, roots.masks, roots.rectangles):
+        (folder / "fake").mkdir(parents=True)
+    for index, frame in enumerate(frames):
+        mask = person_mask(segmenter.probability(frame))
+        write_image(roots.frames / "fake" / frame_name(index), frame)
+        write_image(roots.masks / "fake" / frame_name(index), mask)
+        rectangles[str(index)] = largest_rectangle(mask)
+    write_json(roots.rectangles / "fake" / RECTANGLES_NAME, rectangles)
+    height, width = frames[0].shape[:2]
+    return roots, VideoRecord("fake.mp4", 1, "0" * 64, 25.0, COUNT, width, height,
+                              list(range(COUNT)), {})
+
+
+def in_a_picture(frames: list[np.ndarray]) -> list[np.ndarray]:
+    """The frames as a window on a photograph without anybody."""
+    backdrop = cv2.resize(data.coffee()[..., ::-1], (640, 480))
+    x, y, side = (int(value) for value in WINDOW)
+    shown = []
+    for frame in frames:
+        canvas = backdrop.copy()
+        canvas[y:y + side, x:x + side] = frame
+        shown.append(canvas)
+    return shown
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> MotionGrid:
+    """The motion in the whole of the frames that the window shows."""
+    roots, record = write_fake(tmp_path_factory.mktemp("plain"), portraits(1))
+    whole = (0.0, 0.0, float(SIDE))
+    return measure_window(roots, "fake", record, whole, DisFlow(), make_segmenter()).grid.pooled()
+
+
+def test_a_window_is_measured_as_if_it_were_the_whole_frame(tmp_path, plain):
+    roots, record = write_fake(tmp_path, in_a_picture(portraits(1)))
+    fake = measure_window(roots, "fake", record, WINDOW, DisFlow(), make_segmenter())
+    assert fake.square == WINDOW and len(fake.grid) == COUNT - 1
+    assert fake.poses.grey.shape[0] == fake.poses.weight.shape[0] == COUNT
+    assert 0.2 < fake.grid.weight.mean() < 0.95  # the person was found in the window
+    assert grid_score(fake.grid.pooled(), plain) > 0.9
+
+
+def test_another_movement_is_another(tmp_path, plain):
+    roots, record = write_fake(tmp_path, in_a_picture(portraits(2)))
+    other = measure_window(roots, "fake", record, WINDOW, DisFlow(), make_segmenter())
+    assert grid_score(other.grid.pooled(), plain) < 0.5
+
+
+def test_the_largest_person_by_the_masks_of_step_3(tmp_path, plain):
+    roots, record = write_fake(tmp_path, portraits(1))
+    fake = measure_fake(roots, "fake", record, DisFlow())
+    assert fake is not None and fake.grid.weight.mean() > 0.2
+    (roots.masks / "fake" / frame_name(3)).write_bytes(b"no picture")
+    with pytest.raises(InputError, match=frame_name(3)):
+        measure_fake(roots, "fake", record, DisFlow())
+
+
+def test_nobody_or_one_frame_is_no_motion(tmp_path):
+    roots, record = write_fake(tmp_path, portraits(1))
+    one = VideoRecord(**{**record.__dict__, "frames": [0]})
+    assert measure_fake(roots, "fake", one, DisFlow()) is None
+    write_json(roots.rectangles / "fake" / RECTANGLES_NAME, {str(i): None for i in range(COUNT)})
+    assert measure_fake(roots, "fake", record, DisFlow()) is None
