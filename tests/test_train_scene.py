@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from models.fetch import ModelFileError, sha256_of
-from models.scene import SHIPPED, LiteNet, SceneEmbedder
+from models.scene import SHIPPED, SceneEmbedder
 from models.training import train_scene
 from models.training.faketd_names import ParsedName, parse_name
-from models.training.raft_trainer import Schedule
 from models.training.scene_bank import drawn_person, load_banks
 from models.training.scene_pairs import Picture, edited_view, place_hole, source_view
 from models.training.scene_scores import (colour_thumbnail, compare, perceptual_hash,
                                           recall_figures, true_ranks)
-from models.training.scene_trainer import PairSampler, SceneTrainer, pair_loss
+from models.training.scene_scratch import load_scratch
+from models.training.scene_trainer import PairSampler
 from models.training.scene_views import Views
 from utils.files import InputError
 
@@ -24,7 +24,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = {"edits": 1, "dimensions": 8, "head_steps": 2, "head_batch": 4, "steps": 1, "batch": 2,
          "write": "tuned"}
-SETTINGS = {"batch": 4, "seed": 3, "temperature": 0.05, "decay": 0.01, "lr": 2e-3}
 
 
 def picture(seed: int, side: int = 72) -> np.ndarray:
@@ -142,59 +141,6 @@ def test_rivals_are_unit_vectors_that_know_a_brighter_copy():
         assert vectors[0] @ vectors[1] > 0.5 + vectors[0] @ vectors[2]
 
 
-def test_loss_by_hand():
-    apart = torch.eye(2).expand(2, 2, 2)  # two views of two scenes, each pair alike
-    expected = np.log(np.exp(2.0) + 2) - 2  # one at cosine 1, two at 0; temperature 0.5
-    assert float(pair_loss(apart, 0.5)) == pytest.approx(expected)
-    assert float(pair_loss(apart[:, :1].expand(2, 2, 2), 0.5)) == pytest.approx(np.log(3))
-
-
-def trainer(tune: bool, steps: int = 30) -> SceneTrainer:
-    torch.manual_seed(0)
-    net = LiteNet(8)
-    scale = torch.zeros(net.head_features), torch.ones(net.head_features)
-    return SceneTrainer(net, scale, SETTINGS, Schedule(steps, 2e-3, 2, 2e-3), tune)
-
-
-def inputs(tune: bool, seed: int = 0) -> tuple[torch.Tensor, ...]:
-    """Eight views of four scenes."""
-    random = torch.Generator().manual_seed(seed)
-    if not tune:
-        return (torch.randn(4, LiteNet.head_features, generator=random).repeat(2, 1)
-                + torch.randn(8, LiteNet.head_features, generator=random),)
-    return (torch.rand(8, 80, 14, 14, generator=random), torch.rand(8, 288, generator=random),
-            torch.ones(8, 1, 14, 14))
-
-
-@pytest.mark.parametrize("tune", [False, True])
-def test_loss_falls_on_a_batch_seen_again(tune):
-    learner = trainer(tune)
-    before = {name: value.clone() for name, value in learner.net.state_dict().items()}
-    losses = [learner.train_step(*inputs(tune)) for _ in range(6)]
-    assert losses[-1] < 0.8 * losses[0]
-    changed = {name for name, value in learner.net.state_dict().items()
-               if not torch.equal(value, before[name])}
-    assert {"head.weight", "head.bias"} <= changed
-    assert ("trunk._blocks.8._project_conv.weight" in changed) == tune
-    assert not any("running" in name or "_blocks.7." in name for name in changed)
-
-
-@pytest.mark.parametrize("tune", [False, True])
-def test_checkpoint_resumes_to_the_same_numbers(tune, tmp_path):
-    batches = [inputs(tune, seed) for seed in range(4)]
-    straight, stopped, resumed = trainer(tune), trainer(tune), trainer(tune)
-    expected = [straight.train_step(*batch) for batch in batches]
-    for batch in batches[:2]:
-        stopped.train_step(*batch)
-    stopped.save(tmp_path / "checkpoint.pt")
-    resumed.load(tmp_path / "checkpoint.pt")
-    assert resumed.step == 2
-    assert [resumed.train_step(*b) for b in batches[2:]] == pytest.approx(expected[2:], rel=1e-5)
-    assert torch.allclose(straight.average.head.weight, resumed.average.head.weight, atol=1e-6)
-    with pytest.raises(InputError, match="checkpoint.pt: was made with"):
-        trainer(not tune).load(tmp_path / "checkpoint.pt")
-
-
 @pytest.fixture(scope="module")
 def trained(photos, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
@@ -237,6 +183,26 @@ def test_damaged_weights_are_refused_in_one_line(trained, tmp_path):
     with pytest.raises(ModelFileError, match="scene_embedder.pt: damaged.*SHA-256") as error:
         SceneEmbedder(tmp_path / "scene_embedder.pt")
     assert "\n" not in str(error.value)
+
+
+def test_main_trains_from_scratch_writes_and_resumes(photos, tmp_path):
+    settings = {"network": "scratch", "hold_out": ["photo_1", "photo_2"], **SMALL}
+    with pytest.raises(InputError, match="--network scratch"):
+        train_scene.main(photos, None, tmp_path, **settings | {"steps": 0})
+    weights = train_scene.main(photos, None, tmp_path, **settings)
+    card = json.loads(weights.with_suffix(".json").read_text())
+    assert card["sha256"] == sha256_of(weights)
+    assert card["recipe"]["stages"]["scratch"]["steps"] == 1
+    assert "scratch (this file)" in card["metrics"]["backdrop"]
+    assert "EfficientNet-Lite0 as it is" not in card["metrics"]["backdrop"]
+    average = torch.load(tmp_path / "scratch.pt", weights_only=True)["average"]
+    for name, value in load_scratch(weights).state_dict().items():
+        assert torch.allclose(value, average[name], rtol=1e-3, atol=1e-6)
+    with pytest.raises(InputError, match="--resume"):
+        train_scene.main(photos, None, tmp_path, **settings)
+    train_scene.main(photos, None, tmp_path, resume=True, **settings | {"steps": 2})
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line.get("stage") == "scratch"] == [1, 2]
 
 
 def test_shipped_weights_agree_with_their_card():

@@ -3,7 +3,8 @@
 The head is trained first, on features that are computed once; then the last blocks with it.
 Loss: normalised temperature-scaled cross entropy (NT-Xent; Chen et al., SimCLR, ICML 2020),
 two views of each scene against the other scenes of the batch. Batch normalisation keeps the
-statistics of ImageNet. The first blocks are not trained.
+statistics of ImageNet. The first blocks are not trained. A network from random weights
+(`scene_scratch.py`) has no such blocks: all of it is trained at once.
 """
 
 import copy
@@ -18,6 +19,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from models.scene import LiteNet
 from models.training.raft_trainer import Schedule, save_tensors
+from models.training.scene_scratch import ScratchNet
 from models.training.scene_views import Views
 from utils.files import InputError
 
@@ -55,7 +57,7 @@ def pair_loss(embeddings: Tensor, temperature: float) -> Tensor:
     return cross_entropy(similarity, other)
 
 
-def late_features(net: LiteNet, views: Views) -> Tensor:
+def late_features(net: LiteNet | ScratchNet, views: Views) -> Tensor:
     """What comes out of the remaining blocks for every view, [V, ...] on the CPU."""
     device = next(net.parameters()).device
     with torch.no_grad():
@@ -70,7 +72,7 @@ class SceneTrainer:
     the head sees scaled by them. With tune=False only the head learns, on the features.
     """
 
-    def __init__(self, start: LiteNet, scale: tuple[Tensor, Tensor], settings: dict,
+    def __init__(self, start: LiteNet | ScratchNet, scale: tuple[Tensor, Tensor], settings: dict,
                  schedule: Schedule, tune: bool):
         self.net, self.average = (copy.deepcopy(start).eval().requires_grad_(False)
                                   for _ in range(2))
@@ -87,7 +89,7 @@ class SceneTrainer:
         with torch.no_grad():
             return self._headed(self.average, features).cpu()
 
-    def _headed(self, net: LiteNet, features: Tensor) -> Tensor:
+    def _headed(self, net: LiteNet | ScratchNet, features: Tensor) -> Tensor:
         mean, deviation = self.scale
         return normalize(net.head((features - mean) / deviation), dim=1)
 
@@ -137,20 +139,24 @@ class SceneTrainer:
         self.schedule = Schedule(**state["schedule"]).end_at(self.schedule.steps, self.step)
 
 
-def late_parameters(net: LiteNet) -> list[nn.Parameter]:
+def late_parameters(net: LiteNet | ScratchNet) -> list[nn.Parameter]:
     """Weights of the blocks that may be trained."""
+    if isinstance(net, ScratchNet):
+        return list(net.blocks.parameters())
     return list(net.trunk._blocks[net.early_blocks:].parameters())
 
 
 def shippable(trainer: SceneTrainer) -> dict[str, Tensor]:
-    """What differs from ImageNet's weights, fp16; the features' scale goes into the head."""
+    """What was trained, fp16; the features' scale goes into the head."""
     mean, deviation = trainer.scale
-    head = trainer.average.head
-    weight = head.weight.detach() / deviation
-    state = {"head.weight": weight, "head.bias": head.bias.detach() - weight @ mean}
+    net = trainer.average
+    weight = net.head.weight.detach() / deviation
+    state = {"head.weight": weight, "head.bias": net.head.bias.detach() - weight @ mean}
     if trainer.tune:
-        state |= {name: value for name, value in trainer.average.state_dict().items()
-                  if name.startswith("trunk._blocks.")
-                  and int(name.split(".")[2]) >= trainer.average.early_blocks}
+        blocks, first = (("blocks.", 0) if isinstance(net, ScratchNet)
+                         else ("trunk._blocks.", net.early_blocks))
+        state |= {name: value for name, value in net.state_dict().items()
+                  if name.startswith(blocks)
+                  and int(name.removeprefix(blocks).split(".")[0]) >= first}
     return {name: value.half().clone() if value.is_floating_point() else value
             for name, value in state.items()}

@@ -19,6 +19,7 @@ from models.training.raft_trainer import save_tensors
 from models.training.scene_bank import SceneBank
 from models.training.scene_pairs import edited_view, source_view
 from models.training.scene_scores import RIVALS
+from models.training.scene_scratch import ScratchNet
 
 PICTURES_PER_FILE = 64
 ALPHA_SIDE = 14  # side of the map that is kept
@@ -64,7 +65,7 @@ def make_views(bank: SceneBank, number: int, edits: int, seed: int) -> list[np.n
             *(edited_view(rng, picture, bank.masks) for _ in range(edits))]
 
 
-def cached_views(net: LiteNet, bank: SceneBank, edits: int, seed: int, folder: Path,
+def cached_views(net: LiteNet | ScratchNet, bank: SceneBank, edits: int, seed: int, folder: Path,
                  identity: str) -> Views:
     """Views of a bank after the network's first blocks, from the files in `folder` where these
     were made with the same `identity`."""
@@ -85,7 +86,7 @@ def cached_views(net: LiteNet, bank: SceneBank, edits: int, seed: int, folder: P
                  np.tile(np.arange(1 + edits) > 0, len(bank.pictures)))
 
 
-def _early(net: LiteNet, views: list[np.ndarray]) -> dict[str, Tensor]:
+def _early(net: LiteNet | ScratchNet, views: list[np.ndarray]) -> dict[str, Tensor]:
     """What is kept of views: the network's part in half precision, and the rivals' vectors."""
     parts, device = [], next(net.parameters()).device
     for start in range(0, len(views), BATCH):
