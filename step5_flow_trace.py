@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -47,6 +48,9 @@ from utils.versions import versions
 from utils.views import (View, agreement_of, alignment_of, find_places, gain_tables, look_closer,
                          views_of)
 
+if TYPE_CHECKING:  # it imports PyTorch
+    from utils.motion_pictures import AngleScorer
+
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
 METHOD = 3  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
@@ -66,6 +70,7 @@ class Tools:
     overwrite: bool
     exhaustive: bool
     coarse: CoarseIndex | None = None
+    scorer: "AngleScorer | None" = None
 
 
 def main(video_root: Path = Path("./source_data/"),
@@ -77,15 +82,21 @@ def main(video_root: Path = Path("./source_data/"),
          raft_weights: str | None = None, segmenter: str = "selfie",
          segmenter_model: Path | None = None, device: str = "auto", workers: int = 0,
          overwrite: bool = False, index_all: bool = False, exhaustive: bool = False,
+         motion_embedder: str | None = None, model_path: Path | None = None,
          save_video: bool = False, report: bool = True) -> Summary:
     """Trace every fake that steps 3 and 4 have prepared.
 
-    Raises InputError when a step before has not run, ModelFileError when a model is missing.
+    motion_embedder: "resnet50", with its weights at model_path, tells of every alternative how
+    alike the original method finds it. Raises InputError when a step before has not run,
+    ModelFileError when a model is missing.
     """
     if top_k < 1:
         raise InputError("--top-k must be 1 or more")
+    if (motion_embedder is None) != (model_path is None):
+        raise InputError("--motion-embedder and --model-path belong together; see README, Models")
     fakes = video_folders(fake_frame_root, "step 3")
-    device = pick_device(device, needed=flow != "dis" or segmenter != "selfie")
+    device = pick_device(device, needed=bool(
+        flow != "dis" or segmenter != "selfie" or motion_embedder))
     flows = per_thread(partial(make_flow, flow, raft_weights, device))
     segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, device))
     index = MotionIndex(Path(trace_root) / "motion", Path(video_root), Path(scene_root), flows,
@@ -93,6 +104,8 @@ def main(video_root: Path = Path("./source_data/"),
     tools = Tools(FakeRoots(Path(fake_frame_root), Path(fake_mask_root), Path(fake_rect_root)),
                   Path(scene_root), Path(trace_root), index,
                   decision.load_coefficients(), top_k, overwrite, exhaustive)
+    if motion_embedder:
+        tools = replace(tools, scorer=make_scorer(model_path, device, tools, video_root))
     needed = needed_sources(fakes, tools)
     if index_all:
         needed |= set(indexed_ids(scene_root))
@@ -123,6 +136,15 @@ def main(video_root: Path = Path("./source_data/"),
     return traced
 
 
+def make_scorer(model_path: Path, device: str, tools: Tools, video_root: Path) -> "AngleScorer":
+    """The ResNet-50 of the original method. Raises ModelFileError when its weights do not fit."""
+    from models.motion_resnet import ResNetMotionEmbedder  # PyTorch takes a second
+    from utils.motion_pictures import AngleScorer
+
+    return AngleScorer(ResNetMotionEmbedder(model_path, device), tools.fake_roots,
+                       Path(video_root), tools.index.flow, tools.index.segmenter)
+
+
 def candidates_of(fake_id: str, tools: Tools) -> list[dict]:
     """Candidates of a fake, best first, as step 4 wrote them; none when it has not seen it."""
     return read_ranking(tools.scene_root, fake_id)["candidates"][:tools.top_k]
@@ -147,7 +169,8 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                  "coefficients": tools.coefficients.tolist(), "candidates": candidates,
                  "unreadable": [c["source"] for c in candidates
                                 if not tools.index.path(c["source_id"]).is_file()],
-                 "searched": searched, "exhaustive": tools.exhaustive}
+                 "searched": searched, "exhaustive": tools.exhaustive,
+                 "motion_embedder": tools.scorer and tools.scorer.embedder.identity}
     if not tools.overwrite and is_answered(fake_id, tools.trace_root, made_with):
         return False
     fake = measure_fake(tools.fake_roots, fake_id, record, tools.index.flow())
@@ -218,10 +241,15 @@ def trace_stretch(views: list[View], stretch: tuple[int, int], record: VideoReco
                 "values": [[round(float(v), 5) for v in features[i]] for i in order],
                 "hypotheses": [asdict(hypotheses[i]) for i in order]}
     best = found[order[0]] if found and trace.start_frame is not None else None
+    told = order[:ALTERNATIVES]
+    angles = (tools.scorer.angles(Path(record.file).with_suffix("").as_posix(), record, first,
+                                  [found[i] for i in told])
+              if tools.scorer else [None] * len(told))
     return {"trace": trace, "found": found, "no_source_probability": float(chances[-1]),
             "evidence": evidence,
-            "alternatives": [asdict(hypotheses[i]) | {"probability": float(chances[i])}
-                             for i in order[:ALTERNATIVES]],
+            "alternatives": [asdict(hypotheses[i]) | {"probability": float(chances[i]),
+                                                      "motion_angle_rad": angle}
+                             for i, angle in zip(told, angles, strict=True)],
             "score_curve": np.round(found[order[0]].curve, 4).tolist() if found else [],
             "score_curve_start": found[order[0]].view.source.first if found else 0,
             "alignment": alignment_of(best) if best else [],
@@ -275,6 +303,13 @@ if __name__ == "__main__":
     parser.add_argument("--exhaustive", action="store_true",
                         help="compare all of long sources frame by frame, not only near the "
                              "places that coarse motion proposes: slower")
+    parser.add_argument("--motion-embedder", choices=("resnet50",), default=None,
+                        help="also compare flow pictures by angular distance, as the original "
+                             "method does; told with the alternatives, not part of the decision "
+                             "(default: no)")
+    parser.add_argument("--model-path", type=Path, default=None,
+                        help="weights of that network, as models/training/train_flow.py makes them "
+                             "(default: none)")
     parser.add_argument("--save-video", action="store_true",
                         help="also write a video per fake: fake, source, difference")
     parser.add_argument("--no-report", dest="report", action="store_false",

@@ -6,7 +6,7 @@ source but square onto square, mirrored or not. The flow of a source is computed
 frames that an alignment names, whatever its rate and direction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from utils.fake_motion import FakeRoots
 from utils.files import InputError, read_image
 from utils.layout import VideoRecord, evenly_spaced, frame_name, read_rectangles
 from utils.video import VideoReader
+from utils.views import Found, alignment_of
 
 PAIRS = 12  # frame pairs of a fake that are compared
 
@@ -47,6 +48,34 @@ class PlacedFake:
     square: Square  # of its person
     at: np.ndarray  # [frames of the fake] source frame of each, in the fake's order
     flip: bool  # whether the fake is a mirror image
+
+
+@dataclass(frozen=True)
+class AngleScorer:
+    """The comparison of the original method for step 5; the getters give each thread its own."""
+
+    embedder: ResNetMotionEmbedder
+    roots: FakeRoots
+    video_root: Path
+    flow: Callable[[], FlowEstimator]
+    segmenter: Callable[[], Segmenter]
+
+    def angles(self, fake_id: str, record: VideoRecord, first: int, found: list[Found]
+               ) -> list[float | None]:
+        """Mean angle in radians for every place; None where there is no person in the fake.
+
+        found: places of the stretch of the fake that begins at position `first`.
+        """
+        if not found:
+            return []
+        pairs = chosen_pairs(len(found[0].alignment.at))
+        fake = fake_pictures(self.roots, fake_id, record, [first + n for n in pairs], self.flow())
+        if fake is None:
+            return [None] * len(found)
+        places = [PlacedFake(self.video_root / f.view.source.file, f.view.source.square,
+                             np.array(alignment_of(f)), bool(f.view.flip)) for f in found]
+        return [float(angle) for angle in mean_angles(fake, pairs, places, self.embedder,
+                                                      self.flow(), self.segmenter())]
 
 
 def mean_angles(fake: FlowPictures, firsts: Sequence[int], places: Sequence[PlacedFake],
