@@ -144,7 +144,7 @@ def leave_out(truth: list[Stretch], evidence: Mapping[str, list[Evidence]]
             others = [h for h in known.hypotheses if h.source not in own]
             last = first + known.frames - 1
             if others:
-                row, left = _decide(others, known, coefficients)
+                row, left = decide(others, known, coefficients)
                 stretches.append(Stretch(name, base_tier(parts[0].tier) + ABSENT, (), None, None,
                                          first, last))
                 rows.append(replace(row, fake=name, fake_start=first, fake_end=last))
@@ -153,8 +153,8 @@ def leave_out(truth: list[Stretch], evidence: Mapping[str, list[Evidence]]
     return stretches, rows, kept
 
 
-def _decide(hypotheses: list[Hypothesis], known: Evidence,
-            coefficients: np.ndarray) -> tuple[Found, Evidence]:
+def decide(hypotheses: list[Hypothesis], known: Evidence,
+           coefficients: np.ndarray) -> tuple[Found, Evidence]:
     """The answer when only these hypotheses are there, for a stretch that begins at frame 0."""
     features = decision.evidence(hypotheses, known.frames, known.movement_px)
     chances = decision.probabilities(features, coefficients)
