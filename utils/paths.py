@@ -14,8 +14,8 @@ from utils.matching import MAX_STEP, RATES, Alignment, PairScores, sample_offset
 
 LEEWAY = 4  # frames that a path may leave its straight line by, beside what the end asks for
 MOVE_PRICE = 1.6  # of a dropped or doubled frame, mean energies of a pair
-FULL_MISFIT, LEAST_PRICE = 0.4, 0.1  # the prices fall with what a straight line leaves unexplained,
-# 1 - score^2, from here on, to a tenth: the less noise there is, the less gain could be noise
+FULL_MISFIT, LEAST_PRICE = 0.4, 0.3  # the prices fall with what a straight line leaves unexplained,
+# 1 - score^2, from here on, but not below this share: less noise, less gain that could be noise
 SHARE = 0.6  # of the source's motion that a fake is expected to show: crops and noise hide some
 MOST_MOVES = 0.15  # of the frames; what stands still more often is no path
 RATE_PRICE, FINE_RATE_PRICE = 1.6, 4.0  # of a rate of RATES, and of any other, but for those given
