@@ -69,7 +69,7 @@ def test_the_answer_is_that_of_the_whole_source(arrays, source, vectors, case):
 
 
 def traced(views, fake, index):
-    tools = SimpleNamespace(coefficients=load_coefficients())
+    tools = SimpleNamespace(coefficients=load_coefficients(), scorer=None)
     made_with = {"candidates": [candidate_of()], "unreadable": []}
     return trace_stretches(views, record_of("fake.mp4", len(fake.grid) + 1), 1.0, made_with,
                            index.read, tools)
