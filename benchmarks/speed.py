@@ -79,7 +79,7 @@ def draw(figures: Sequence[Figure], out: Path) -> None:
         axes.plot(x, [sorted(f.cpu)[len(f.cpu) // 2] for f in found_there], "s--",
                   label="CPU time")
         axes.set_xlabel(label)
-        axes.set_ylim(bottom=0)
+    picture.axes[0].set_ylim(bottom=0)  # of both; before all is drawn it would fix the top, too
     picture.axes[0].set_ylabel("step 5, s beyond process start")
     picture.axes[0].legend()
     plot_style.save(picture, out / "speed_trace")
