@@ -8,20 +8,20 @@ enough to declare those operators. Import torchvision through this module:
     from models.torchvision_compat import torchvision
 """
 
-import torch
+from torch import library as dispatcher
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_library = None  # keeps the declarations alive as long as the process
+_declared = None  # keeps the declarations alive as long as the process
 
 
 def _declare_missing_operators() -> None:
-    global _library
-    _library = torch.library.Library("torchvision", "DEF")
+    global _declared
+    _declared = dispatcher.Library("torchvision", "DEF")
     for schema in _SCHEMAS:
-        _library.define(schema)
+        _declared.define(schema)
 
 
 try:
