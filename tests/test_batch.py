@@ -37,6 +37,14 @@ def test_items_are_counted_by_what_became_of_them(caplog):
     assert "test: 2 done, 1 complete already, 2 failed" in caplog.text
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_libraries_have_one_thread_in_every_worker(workers):
+    threads = []  # how sums are rounded depends on their number, results must not
+    run_batch(range(4), lambda item: threads.append(torch.get_num_threads()) or True, name=str,
+              label="test", workers=workers)
+    assert threads == [1] * 4
+
+
 def test_exit_status():
     assert run("new", "old").exit_status == 0
     assert run("new", "bad").exit_status == 1

@@ -68,10 +68,11 @@ def run_batch(items: Iterable[Item], work: Callable[[Item], bool], *, name: Call
     """
     if workers < 0:
         raise InputError("--workers must be 0 or more")
-    summary, items, cores = Summary(), list(items), os.cpu_count() or 1
-    workers = workers or cores
-    # workers fill the cores: libraries that start threads of their own would only get in the way
-    with threadpool_limits(max(1, cores // workers)), ThreadPoolExecutor(workers) as pool, \
+    summary, items = Summary(), list(items)
+    workers = workers or os.cpu_count() or 1
+    # workers fill the cores: libraries that start threads of their own would only get in the way,
+    # and their sums would be rounded otherwise with every number of threads
+    with threadpool_limits(1), ThreadPoolExecutor(workers, initializer=_one_thread) as pool, \
             tqdm(total=len(items), desc=label, unit="video",
                  disable=None if log.isEnabledFor(logging.INFO) else True) as bar:
         for wait in (False, True):
@@ -93,6 +94,11 @@ def run_batch(items: Iterable[Item], work: Callable[[Item], bool], *, name: Call
     summary.failed = dict(sorted(summary.failed.items()))
     log.info("%s: %s", label, summary)
     return summary
+
+
+def _one_thread() -> None:
+    """In a worker: OpenMP, which PyTorch and FAISS share, counts its threads thread by thread."""
+    threadpool_limits(1)
 
 
 def _attempt(item: Item, work: Callable[[Item], bool], name: Callable[[Item], str],

@@ -53,7 +53,6 @@ def nearest_rows(index: faiss.Index, fake: np.ndarray, count: int) -> np.ndarray
 
     fake: [F, D] unit vectors; count: wanted per scene. May hold -1 and rows that nobody owns.
     """
-    faiss.omp_set_num_threads(1)  # of this thread; the workers fill the cores
     return np.unique(index.search(scene_means(fake)[0], count)[1])
 
 
