@@ -8,6 +8,7 @@
 Optical flow inside the person region gives motion features, of the fake and of its candidate
 sources from step 4. The fake's are compared with every start frame of every candidate, at many
 rates, mirrored or not; of a long candidate, with those near the places that coarse motion proposes.
+At the best places the pictures are laid on each other, which confirms the place and its frames.
 Writes `traces.csv`, one JSON per fake with the alternatives and the whole
 score curve, `report.html`, and each source's motion features, which the next fake uses again.
 """
@@ -31,10 +32,11 @@ from models.segmenter import make_segmenter
 from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures,
                          per_thread, pick_device, run_batch, run_step)
-from utils.fake_motion import FakeRoots, measure_fake, measure_window
-from utils.files import InputError, write_json
+from utils.confirm import Fake, confirmed
+from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
+from utils.files import InputError, read_image, write_json
 from utils.gone import drop_fakes
-from utils.layout import VideoRecord, fake_result_path, video_folders
+from utils.layout import VideoRecord, fake_result_path, frame_name, video_folders
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
 from utils.paths import find_stretches
@@ -46,13 +48,13 @@ from utils.source_motion import IndexedSource, MotionIndex
 from utils.tables import Trace, read_result, write_table
 from utils.versions import versions
 from utils.views import (View, agreement_of, alignment_of, find_places, gain_tables, look_closer,
-                         views_of)
+                         mark_copies, views_of)
 
 if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 3  # to be raised when the same input would be traced another way
+METHOD = 4  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 
@@ -169,29 +171,37 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                  "coefficients": tools.coefficients.tolist(), "candidates": candidates,
                  "unreadable": [c["source"] for c in candidates
                                 if not tools.index.path(c["source_id"]).is_file()],
+                 "no_pictures": without_pictures(candidates, tools, load),
                  "searched": searched, "exhaustive": tools.exhaustive,
                  "motion_embedder": tools.scorer and tools.scorer.embedder.identity}
     if not tools.overwrite and is_answered(fake_id, tools.trace_root, made_with):
         return False
-    fake = measure_fake(tools.fake_roots, fake_id, record, tools.index.flow())
-    if fake is not None and searched:
-        added = tools.coarse.nearest(fake.grid, {c["source_id"] for c in candidates})
+    fake = open_fake(fake_id, record, tools)
+    if fake.motion is not None and searched:
+        added = tools.coarse.nearest(fake.motion.grid, {c["source_id"] for c in candidates})
         candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))
                                    for source_id in added]
-    look = partial(measure_window, tools.fake_roots, fake_id, record, flow=tools.index.flow(),
-                   segmenter=tools.index.segmenter())
     views = []
-    for candidate in candidates if fake is not None else []:
+    for candidate in candidates if fake.motion is not None else []:
         source = load(candidate["source_id"])
         if source is not None:
-            views += in_sections(views_of(fake, record, candidate, source, look),
+            views += in_sections(views_of(fake.motion, record, candidate, source, fake.look),
                                  partial(tools.coarse.vectors, candidate["source_id"]),
                                  tools.exhaustive)
-    movement = float(np.abs(fake.grid.flow).mean()) if fake is not None else 0.0
-    answers = trace_stretches(views, record, movement, {**made_with, "candidates": candidates},
-                              load, tools)
+    answers = trace_stretches(views, fake, {**made_with, "candidates": candidates}, load, tools)
     write_json(fake_result_path(tools.trace_root, fake_id), result(record, answers, made_with))
     return True
+
+
+def open_fake(fake_id: str, record: VideoRecord, tools: Tools) -> Fake:
+    """What step 3 wrote of a fake, and its motion. Raises InputError when some of it is missing."""
+    flow = tools.index.flow()
+    motion = measure_fake(tools.fake_roots, fake_id, record, flow)
+    return Fake(record, record.frames, motion,
+                float(np.abs(motion.grid.flow).mean()) if motion is not None else 0.0,
+                lambda index: read_image(tools.fake_roots.frames / fake_id / frame_name(index)),
+                partial(measure_window, tools.fake_roots, fake_id, record, flow=flow,
+                        segmenter=tools.index.segmenter()))
 
 
 def searched_by_motion(candidates: list[dict], tools: Tools) -> dict:
@@ -203,19 +213,27 @@ def searched_by_motion(candidates: list[dict], tools: Tools) -> dict:
     return tools.coarse.state
 
 
+def without_pictures(candidates: list[dict], tools: Tools,
+                     load: Callable[[str], IndexedSource | None]) -> list[str]:
+    """Candidates whose motion is known, but whose video is not there to be looked at."""
+    sources = filter(None, (load(c["source_id"]) for c in candidates))
+    return [source.file for source in sources if not tools.index.has_video(source)]
+
+
 def is_answered(fake_id: str, trace_root: Path, made_with: dict) -> bool:
     """Whether a fake's JSON is there, sound, made with the same input, in today's form."""
     found = read_result(trace_root, fake_id) or {}
     return found.get("schema") == SCHEMA and found.get("made_with") == made_with
 
 
-def trace_stretches(views: list[View], record: VideoRecord, movement: float, made_with: dict,
+def trace_stretches(views: list[View], fake: Fake, made_with: dict,
                     load: Callable[[str], IndexedSource | None], tools: Tools) -> list[dict]:
     """Decide a fake as a whole, or stretch by stretch where it was joined from several."""
     def trace(first: int, last: int) -> dict:
-        return trace_stretch(views, (first, last), record, movement, made_with, load, tools)
+        return trace_stretch([view.part(first, last) for view in views], fake.part(first, last),
+                             made_with, load, tools)
 
-    whole = trace(0, len(record.frames) - 1)
+    whole = trace(0, len(fake.frames) - 1)
     stretches = find_stretches(gain_tables(views, whole["found"]))
     if len(stretches) < 2:
         return [whole]
@@ -223,27 +241,25 @@ def trace_stretches(views: list[View], record: VideoRecord, movement: float, mad
     return parts if answer.tells_more([p["trace"] for p in parts], whole["trace"]) else [whole]
 
 
-def trace_stretch(views: list[View], stretch: tuple[int, int], record: VideoRecord,
-                  movement: float, made_with: dict, load: Callable[[str], IndexedSource | None],
-                  tools: Tools) -> dict:
-    """Decide one stretch of a fake, (first, last) of its frames: its row and the evidence."""
-    first, last = stretch
-    found = look_closer(find_places([view.part(first, last) for view in views]))
+def trace_stretch(views: list[View], fake: Fake, made_with: dict,
+                  load: Callable[[str], IndexedSource | None], tools: Tools) -> dict:
+    """Decide a fake or one stretch of it: its row and the evidence."""
+    found = mark_copies(confirmed(look_closer(find_places(views)), fake, tools.index.pictures))
     hypotheses = [f.hypothesis for f in found]
-    features = decision.evidence(hypotheses, last - first + 1, movement)
+    features = decision.evidence(hypotheses, len(fake.frames), fake.movement)
     chances = decision.probabilities(features, tools.coefficients)
-    trace = answer.make_trace(record.file, record.frames[first:last + 1],
-                              made_with["candidates"], hypotheses, chances,
-                              lambda name: load(source_id(made_with["candidates"], name)),
+    trace = answer.make_trace(fake.record.file, fake.frames, made_with["candidates"], hypotheses,
+                              chances, lambda name: load(source_id(made_with["candidates"], name)),
                               made_with["unreadable"])
     order = np.argsort(-chances[:-1], kind="stable")
-    evidence = {"names": decision.FEATURES, "frames": last - first + 1, "movement_px": movement,
+    evidence = {"names": decision.FEATURES, "frames": len(fake.frames),
+                "movement_px": fake.movement,
                 "values": [[round(float(v), 5) for v in features[i]] for i in order],
                 "hypotheses": [asdict(hypotheses[i]) for i in order]}
     best = found[order[0]] if found and trace.start_frame is not None else None
     told = order[:ALTERNATIVES]
-    angles = (tools.scorer.angles(Path(record.file).with_suffix("").as_posix(), record, first,
-                                  [found[i] for i in told])
+    angles = (tools.scorer.angles(Path(fake.record.file).with_suffix("").as_posix(), fake.record,
+                                  fake.frames, [found[i] for i in told])
               if tools.scorer else [None] * len(told))
     return {"trace": trace, "found": found, "no_source_probability": float(chances[-1]),
             "evidence": evidence,
@@ -253,7 +269,8 @@ def trace_stretch(views: list[View], stretch: tuple[int, int], record: VideoReco
             "score_curve": np.round(found[order[0]].curve, 4).tolist() if found else [],
             "score_curve_start": found[order[0]].view.source.first if found else 0,
             "alignment": alignment_of(best) if best else [],
-            "agreement": agreement_of(best) if best else []}
+            "agreement": agreement_of(best) if best else [],
+            "mapping": best.mapping.matrix.tolist() if best and best.mapping else None}
 
 
 def result(record: VideoRecord, answers: list[dict], made_with: dict) -> dict:

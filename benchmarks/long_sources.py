@@ -4,7 +4,8 @@
 
 Takes a set of fakes with truth.csv that went through steps 1 to 5. The motion of all its sources,
 then that of turned copies (rotated and transposed: they move like people and match no fake), is
-joined to one source of `--frames` frames, and every fake is traced in it twice: in the sections
+joined to one source of `--frames` frames (its motion only: there is no such video, so step 5 has no
+pictures to confirm a place with), and every fake is traced in it twice: in the sections
 that coarse motion proposes, and, for every `--exhaustive-every`-th fake, in all of it. Prints how
 often the true place was proposed, how often both answers are the same, what share of the frames
 was skipped, and times and memory.
@@ -27,8 +28,9 @@ from models.motion import MotionGrid
 from models.segmenter import make_segmenter
 from step5_flow_trace import Tools, trace_stretches
 from utils.coarse_motion import coarse_source
+from utils.confirm import Fake
 from utils.decision import load_coefficients
-from utils.fake_motion import FakeRoots, measure_fake, measure_window
+from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import GrowingArrays, map_arrays
 from utils.layout import VideoRecord, video_folders
 from utils.scene_index import read_ranking
@@ -108,6 +110,7 @@ class Query:
     """One fake and its true place in the joined source."""
 
     record: VideoRecord
+    motion: FakeMotion
     views: list[View]
     first: int
     last: int
@@ -135,19 +138,20 @@ def queries(set_root: Path, work: Path, index: MotionIndex, starts: dict[str, in
                        segmenter=segmenter)
         views = views_of(fake, records[fake_id],
                          candidate | {"source": f"{JOINED}.mp4", "source_id": JOINED},
-                         replace(joined, square=source.square, fps=source.fps), look)
+                         replace(joined, square=source.square,
+                                 record=replace(joined.record, fps=source.fps)), look)
         first, last = sorted((int(row["start_frame"]), int(row["end_frame"])))
         start = starts[row["source"]]
-        yield Query(records[fake_id], views, start + first, start + last)
+        yield Query(records[fake_id], fake, views, start + first, start + last)
 
 
 def trace(query: Query, views: list[View], index: MotionIndex) -> list[tuple]:
     """What step 5 says: verdict, frames, rate and mirror of every stretch."""
     made_with = {"candidates": [query.views[0].candidate], "unreadable": []}
     tools = Tools(None, None, None, index, load_coefficients(), 1, False, False)
-    movement = float(np.abs(query.views[0].grid.flow).mean())
-    rows = [answer["trace"] for answer in trace_stretches(views, query.record, movement, made_with,
-                                                          index.read, tools)]
+    fake = Fake(query.record, query.record.frames, query.motion,
+                float(np.abs(query.motion.grid.flow).mean()), None, None)
+    rows = [answer["trace"] for answer in trace_stretches(views, fake, made_with, index.read, tools)]
     return [(row.verdict, row.start_frame, row.end_frame, row.rate and round(row.rate, 3), row.flip)
             for row in rows]
 

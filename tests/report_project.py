@@ -108,7 +108,8 @@ def trace(name: str, count: int) -> dict:
 def stretch(alignment: list[int]) -> dict:
     """What the row of a traced fake rests on."""
     places = [{"source": SOURCE, "start": start, "end": start + COUNT - 1, "rate": 1.0, "flip": 0,
-               "motion_score": score, "pose_score": 0.6, "scene_score": 0.9, "inliers": 8,
+               "motion_score": score, "pose_score": 0.6, "picture_score": 0.8,
+               "scene_score": 0.9, "inliers": 8,
                "background_inliers": 5, "registered": True} for start, score in ((START, 0.93), (25, 0.4))]
     curve = [round(float(np.cos(start / 3)) / 2, 4) for start in range(LENGTH - COUNT + 1)]
     curve[START] = 0.93
@@ -118,5 +119,6 @@ def stretch(alignment: list[int]) -> dict:
             "evidence": {"names": ["motion"], "frames": COUNT, "movement_px": 0.3,
                          "values": [[0.93], [0.4]], "hypotheses": places},
             "score_curve": curve, "alignment": alignment,
+            "mapping": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
             "agreement": [[None if row < 3 else 0.9 - 0.1 * column for column in range(12)]
                           for row in range(12)]}

@@ -11,6 +11,7 @@ import pytest
 from long_motion import candidate_of, fake_of, index_of, record_of, stored_motion
 from step5_flow_trace import trace_stretches
 from utils.coarse_motion import RATES, Way, coarse_source, peaks, scan
+from utils.confirm import Fake
 from utils.decision import load_coefficients
 from utils.matching import sample_offsets
 from utils.sections import MARGIN, MOST_RATE, SECTION, in_sections, merged, overlapping
@@ -69,10 +70,10 @@ def test_the_answer_is_that_of_the_whole_source(arrays, source, vectors, case):
 
 
 def traced(views, fake, index):
-    tools = SimpleNamespace(coefficients=load_coefficients(), scorer=None)
-    made_with = {"candidates": [candidate_of()], "unreadable": []}
-    return trace_stretches(views, record_of("fake.mp4", len(fake.grid) + 1), 1.0, made_with,
-                           index.read, tools)
+    tools = SimpleNamespace(coefficients=load_coefficients(), scorer=None, index=index)
+    record = record_of("fake.mp4", len(fake.grid) + 1)
+    return trace_stretches(views, Fake(record, record.frames, fake, 1.0, None, None),
+                           {"candidates": [candidate_of()], "unreadable": []}, index.read, tools)
 
 
 def test_frame_numbers_and_times_are_the_whole_source_s(arrays, tmp_path, vectors):

@@ -10,7 +10,7 @@ from utils.layout import VideoRecord
 from utils.matching import prepare
 from utils.source_motion import IndexedSource
 from utils.views import (agreement_of, alignment_of, find_places, gain_tables, look_closer,
-                         most_promising, views_of)
+                         mark_copies, most_promising, views_of)
 
 FRAMES, START, COUNT = 90, 33, 30
 SQUARE = (40.0, 20.0, 100.0)
@@ -31,8 +31,9 @@ def source_motion(seed: int) -> MotionGrid:
 def indexed(seed: int) -> IndexedSource:
     grey = np.random.default_rng(seed).integers(0, 255, (FRAMES, CELLS, CELLS), np.uint8)
     grid = source_motion(seed)
-    return IndexedSource(f"source_{seed}.mp4", lambda first, last: prepare(grid.part(first, last)),
-                         grey, SQUARE, np.arange(FRAMES) / 25, 25.0)
+    record = VideoRecord(f"source_{seed}.mp4", 1, "0" * 64, 25.0, FRAMES, 320, 240, [], {})
+    return IndexedSource(record, lambda first, last: prepare(grid.part(first, last)), grey, SQUARE,
+                         np.arange(FRAMES) / 25)
 
 
 def fake_of(seed: int, start: int = START, count: int = COUNT) -> tuple[MotionGrid, PoseClip]:
@@ -61,7 +62,7 @@ def trace(fake: tuple[MotionGrid, PoseClip], candidates: list[dict], look=nothin
     views = [view for c in candidates for view in views_of(
         FakeMotion(SQUARE, grid, poses), record_of(len(grid) + 1), c,
         indexed(int(c["source_id"][7:])), look)]
-    return views, look_closer(find_places(views))
+    return views, mark_copies(look_closer(find_places(views)))
 
 
 def test_the_true_place_comes_first():

@@ -42,7 +42,7 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
                            for c in candidates)
         return scene_only(replace(nearest, runner_up=None, motion_score=None),
                           candidates, unreadable) if contradicted else nearest
-    times_s = load(best.source).times_s
+    times_s = load(best.source).all_times_s
     return replace(empty, verdict=verdict, source=best.source, start_frame=best.start,
                    end_frame=best.end, start_time_s=float(times_s[best.start]),
                    end_time_s=float(times_s[best.end]), rate=best.rate, flip=best.flip,

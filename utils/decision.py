@@ -17,7 +17,7 @@ from utils.files import InputError, read_json
 DECISION_FILE = Path(__file__).parents[1] / "models" / "weights" / "decision.json"
 FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pose", "pose_lead",
             "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate",
-            "motion_by_movement", "lead_by_movement", "apart_unposed")
+            "motion_by_movement", "lead_by_movement", "apart_unposed", "looked_at", "picture")
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
 MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
 EQUAL_SHARE = 1 / 3  # of the best place's probability, from which on others are named beside it
@@ -42,6 +42,8 @@ class Hypothesis:
     inliers: int
     background_inliers: int
     registered: bool  # the comparison was made through the local features' mapping
+    picture_score: float | None = None  # correlation of gradients, -1 to 1, of the pictures laid on
+    # each other at the same moments; None where that was not tried
     copy_of: str | None = None  # another source that has the same footage there
 
     @property
@@ -71,7 +73,8 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.n
             _lead(h.pose_score, poses, MAX_AHEAD) if posed else 0.0,
             np.log1p(max(0, h.inliers - h.background_inliers)), np.log1p(h.background_inliers),
             h.scene_score, np.log(frames / 25), lively, float(abs(h.rate - 1) > 1e-6),
-            h.motion_score * lively, lead * lively, 0.0 if posed else _apart(h, rivals)))
+            h.motion_score * lively, lead * lively, 0.0 if posed else _apart(h, rivals),
+            float(h.picture_score is not None), h.picture_score or 0.0))
     return np.array(rows, float).reshape(-1, len(FEATURES))
 
 

@@ -1,7 +1,7 @@
 """What step 5 compares of a fake: motion and poses of its person, from what step 3 wrote."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,18 @@ class FakeMotion:
     square: Square
     grid: MotionGrid
     poses: PoseClip
+
+    def mirrored(self) -> "FakeMotion":
+        """The same person seen in a mirror; the square stays that of the fake as it is."""
+        return replace(self, grid=self.grid.mirrored(), poses=self.poses.mirrored())
+
+    def part(self, first: int, last: int) -> "FakeMotion":
+        """The frames first to last, inclusive."""
+        return replace(self, grid=self.grid.part(first, last), poses=self.poses.part(first, last))
+
+    def reversed(self) -> "FakeMotion":
+        """The same person played backwards."""
+        return replace(self, grid=self.grid.reversed(), poses=self.poses.reversed())
 
 
 def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord,

@@ -61,6 +61,20 @@ def square_before(matrix: np.ndarray, square: tuple[float, float, float],
     return float(centre_x - side / 2), float(centre_y - side / 2), side
 
 
+def square_onto(fake_square: tuple[float, float, float],
+                source_square: tuple[float, float, float],
+                mirrored_width: int | None = None) -> np.ndarray:
+    """The mapping [2, 3] between frames that takes a square of the fake's to one of the source's.
+
+    Arguments as of square_mapping().
+    """
+    (x, y, side), (left, top, length) = fake_square, source_square
+    if mirrored_width is not None:
+        x = mirrored_width - x - side
+    scale = length / side
+    return np.array([[scale, 0, left - scale * x], [0, scale, top - scale * y]])
+
+
 def square_mapping(matrix: np.ndarray, fake_square: tuple[float, float, float],
                    source_square: tuple[float, float, float],
                    mirrored_width: int | None = None) -> np.ndarray:

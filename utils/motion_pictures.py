@@ -60,15 +60,15 @@ class AngleScorer:
     flow: Callable[[], FlowEstimator]
     segmenter: Callable[[], Segmenter]
 
-    def angles(self, fake_id: str, record: VideoRecord, first: int, found: list[Found]
+    def angles(self, fake_id: str, record: VideoRecord, frames: list[int], found: list[Found]
                ) -> list[float | None]:
         """Mean angle in radians for every place; None where there is no person in the fake.
 
-        found: places of the stretch of the fake that begins at position `first`.
+        frames: numbers of the frames of the stretch of the fake that the places are about.
         """
         if not found:
             return []
-        pairs = chosen_pairs(len(found[0].alignment.at))
+        pairs, first = chosen_pairs(len(frames)), record.frames.index(frames[0])
         fake = fake_pictures(self.roots, fake_id, record, [first + n for n in pairs], self.flow())
         if fake is None:
             return [None] * len(found)

@@ -38,8 +38,8 @@ def follow(scores: PairScores, near: Alignment, rates: Sequence[float]) -> Align
     for rate in dict.fromkeys([near.rate, *rates]):
         line = sample_offsets(len(near.at), rate, 0.5 if rate % 1 else 0.0)
         for start in dict.fromkeys([near.start, near.end - int(line[-1])]):
-            cost, path = _least_path(scores, start + line, abs(near.end - start - int(line[-1])),
-                                     share * MOVE_PRICE * unit)
+            cost, path = least_path(scores, start + line, abs(near.end - start - int(line[-1])),
+                                    share * MOVE_PRICE * unit)
             cost += share * _rate_price(rate, rates) * unit
             moves = np.abs(np.diff(path - line)).sum()
             if cost < least - 1e-6 * unit and moves <= max(2, MOST_MOVES * len(path)):
@@ -53,13 +53,21 @@ def _rate_price(rate: float, free: Sequence[float]) -> float:
     return 0.0 if rate in free else RATE_PRICE if rate in RATES else FINE_RATE_PRICE
 
 
-def _least_path(scores: PairScores, line: np.ndarray, reach: int,
-                price: float) -> tuple[float, np.ndarray]:
-    """Cheapest path within `reach` + LEEWAY frames of a line [n]: its cost and frames [n]."""
+def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float,
+               looks: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+    """Cheapest path within `reach` + LEEWAY frames of a line [n]: its cost and frames [n].
+
+    price: of a dropped or doubled frame; looks: [n, frames of the source] what each frame costs
+    there, beside what its motion leaves unexplained.
+    """
     drifts = np.arange(-reach - LEEWAY, reach + LEEWAY + 1)
     frames = scores.dot.shape[2]
+
+    def look(index: int) -> np.ndarray | float:
+        return 0.0 if looks is None else looks[index, np.clip(line[index] + drifts, 0, frames - 1)]
+
     inside = (line[0] + drifts >= 0) & (line[0] + drifts < frames)
-    cost = np.where(inside, 0.0, np.inf)
+    cost = np.where(inside, look(0), np.inf)
     came = np.zeros((len(line), len(drifts)), int)
     moves = np.arange(-MAX_STEP, MAX_STEP + 1)[:, None]
     reached = drifts - moves  # [moves, drifts], the drift before each move
@@ -74,7 +82,7 @@ def _least_path(scores: PairScores, line: np.ndarray, reach: int,
         gain = _gain(scores.dot[step, pair, at], scores.source_energy[step, at])
         options = np.where(known, cost[before] - gain + price * np.abs(moves), np.inf)
         came[pair + 1] = options.argmin(axis=0) - MAX_STEP
-        cost = options.min(axis=0)
+        cost = options.min(axis=0) + look(pair + 1)
     place = int(cost.argmin())
     path, total = np.array(line), float(cost[place])
     if not np.isfinite(total):

@@ -13,6 +13,7 @@ from models.motion import Square, steady_square
 from utils import heatmap
 from utils.clip_mapping import ClipMapping, find_mapping, rescaled
 from utils.files import InputError, read_image
+from utils.geometry import square_onto
 from utils.heatmap import Look
 from utils.layout import frame_name, read_rectangles
 from utils.seek import read_frames
@@ -151,21 +152,19 @@ def fake_square(roots: Roots, video_id: str, record: dict) -> Square | None:
 
 
 def guesses(roots: Roots, result: dict, stretch: Stretch) -> list[np.ndarray]:
-    """Mappings [2, 3] of whole frames that are worth a try: step 4's, person square to square."""
+    """Mappings [2, 3] of whole frames that are worth a try: step 5's, step 4's, person square to
+    square."""
     record, source = result["made_with"]["record"], stretch.row["source"]
     candidate = next((c for c in result["made_with"]["candidates"] if c["source"] == source), None)
     if candidate is None:
         return []
-    found = []
+    found = [np.array(stretch.detail["mapping"])] if stretch.detail.get("mapping") else []
     if candidate["mapping"] is not None and bool(candidate["flip"]) == stretch.flip:
         found.append(np.array(candidate["mapping"]))
     own, facts = fake_square(roots, fake_id(result), record), source_facts(roots,
                                                                           candidate["source_id"])
     if own is not None and facts is not None and facts.square is not None:
-        (x, y, side), (left, top, length) = own, facts.square
-        x = record["width"] - x - side if stretch.flip else x
-        scale = length / side
-        found.append(np.array([[scale, 0, left - scale * x], [0, scale, top - scale * y]]))
+        found.append(square_onto(own, facts.square, record["width"] if stretch.flip else None))
     return found
 
 

@@ -8,7 +8,7 @@ that the system may drop at any time; what is compared is prepared in float32, 5
 sections of bounded length (utils/sections.py), and kept up to PREPARED_BYTES.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from utils.gone import drop_file
 from utils.layout import VideoRecord, result_path
 from utils.matching import SourceMotion, prepare
 from utils.scene_index import SceneEntry, has_arrays
-from utils.video import VideoReader
+from utils.seek import read_frames
+from utils.video import Frame, VideoError, VideoReader
 
 MASK_EVERY = 5  # source frames between two person masks
 CHUNK = 64  # source frames in memory at a time
@@ -38,16 +39,24 @@ PIECE = 4096  # frames of stored arrays looked at at a time
 class IndexedSource:
     """A source, or a section of one, ready for comparison."""
 
-    file: str  # name under the video root
+    record: VideoRecord  # of the video, as step 1 saw it
     prepared: Callable[[int, int], SourceMotion]  # motion between two frames of the whole source
     pose: np.ndarray  # [T, CELLS, CELLS] uint8, the person square in grey
     square: Square
-    times_s: np.ndarray  # [T] seconds from the first frame of the whole source
-    fps: float
+    all_times_s: np.ndarray  # of the whole source, seconds from its first frame
     first: int = 0  # frame of the whole source that is frame 0 here
 
     def __len__(self) -> int:
-        return len(self.times_s)
+        return len(self.pose)
+
+    @property
+    def file(self) -> str:
+        """Name under the video root."""
+        return self.record.file
+
+    @property
+    def fps(self) -> float:
+        return self.record.fps
 
     @property
     def motion(self) -> SourceMotion:
@@ -55,8 +64,7 @@ class IndexedSource:
 
     def section(self, first: int, last: int) -> "IndexedSource":
         """The frames first to last, inclusive, of a whole source."""
-        return replace(self, pose=self.pose[first:last + 1], times_s=self.times_s[first:last + 1],
-                       first=first)
+        return replace(self, pose=self.pose[first:last + 1], first=first)
 
 
 @dataclass(frozen=True)
@@ -143,8 +151,23 @@ class MotionIndex:
             return self.prepared.get((source_id, first, last),
                                      lambda: prepare(stored_grid(arrays, first, last)))
 
-        return IndexedSource(record.file, prepared, arrays["pose"], tuple(arrays["square"]),
-                             arrays["times_s"], record.fps)
+        return IndexedSource(record, prepared, arrays["pose"], tuple(arrays["square"]),
+                             arrays["times_s"])
+
+    def pictures(self, source: IndexedSource, wanted: Collection[int]) -> Iterator[Frame]:
+        """Frames of a whole source by their numbers, in order; those that cannot be decoded are
+        left out. Raises VideoError when the file cannot be read or is another one."""
+        path = Path(self.video_root) / source.file
+        if not self.has_video(source):
+            raise VideoError(f"{path}: not the file that step 1 saw")
+        return read_frames(path, wanted, source.all_times_s)
+
+    def has_video(self, source: IndexedSource) -> bool:
+        """Whether the video itself is still there, by its size."""
+        try:
+            return (Path(self.video_root) / source.file).stat().st_size == source.record.size
+        except OSError:
+            return False
 
     def _measure(self, path: Path, square: Square | None
                  ) -> Iterator[tuple[np.ndarray, MotionGrid, np.ndarray]]:

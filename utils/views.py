@@ -15,6 +15,7 @@ import numpy as np
 from models.motion import MotionGrid, Square
 from models.pose import PoseClip, pose_score
 from utils.byte_cache import ByteCache
+from utils.clip_mapping import ClipMapping
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion, is_elsewhere
 from utils.geometry import square_before, square_mapping
@@ -94,7 +95,9 @@ def views_of(fake: FakeMotion, record: VideoRecord, candidate: dict, source: Ind
              for flip, grid in turned.items()
              if not candidate["verified"] or flip == candidate["flip"]]
     if candidate["mapping"]:
-        mapped, pose = _through_mapping(fake, record, candidate, source, look)
+        turned_fake, mapping = laid_over(fake, np.array(candidate["mapping"]), candidate["flip"],
+                                         record.width, source.square, look)
+        mapped, pose = turned_fake.grid.warped(mapping).pooled(), turned_fake.poses.mapped(mapping)
         if candidate["verified"]:
             views = [replace(view, pose=pose) for view in views]
         views.append(View(candidate, source, mapped, pose if candidate["verified"] else None,
@@ -104,19 +107,20 @@ def views_of(fake: FakeMotion, record: VideoRecord, candidate: dict, source: Ind
         backwards=True))]
 
 
-def _through_mapping(fake: FakeMotion, record: VideoRecord, candidate: dict,
-                     source: IndexedSource, look: Callable[[Square], FakeMotion]
-                     ) -> tuple[MotionGrid, PoseClip]:
-    """The fake's motion and poses laid over the source by its candidate's mapping."""
-    flip, matrix = candidate["flip"], np.array(candidate["mapping"])
-    width = record.width if flip else None
-    window = square_before(matrix, source.square, width)
+def laid_over(fake: FakeMotion, matrix: np.ndarray, flip: int, width: int, square: Square,
+              look: Callable[[Square], FakeMotion]) -> tuple[FakeMotion, np.ndarray]:
+    """The fake turned as a mapping wants it, and the mapping [2, 3] of its square to the source's.
+
+    matrix: [2, 3] pixels of the fake (of its mirror image if `flip`), `width` of them wide, to
+    pixels of the source; square: the source's; look: measures a window of the fake, where the
+    mapping leads to another person than the largest one.
+    """
+    mirrored_width = width if flip else None
+    window = square_before(matrix, square, mirrored_width)
     if is_elsewhere(window, fake.square):
         fake = look(window)
-    mapping = square_mapping(matrix, fake.square, source.square, width)
-    grid, poses = ((fake.grid.mirrored(), fake.poses.mirrored()) if flip
-                   else (fake.grid, fake.poses))
-    return grid.warped(mapping).pooled(), poses.mapped(mapping)
+    mapping = square_mapping(matrix, fake.square, square, mirrored_width)
+    return (fake.mirrored() if flip else fake), mapping
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ class Found:
     alignment: Alignment
     curve: np.ndarray  # scores over all starts at the alignment's rate; empty if not refined; the
     # starts of a section begin with its first frame
+    mapping: ClipMapping | None = None  # how the pictures lie on each other, where that was tried
 
 
 def look_closer(places: list[Place]) -> list[Found]:
@@ -182,7 +187,12 @@ def look_closer(places: list[Place]) -> list[Found]:
         seen.add(hypothesis.source)
         found.append(refined(place) if rank < REFINED or first and place.view.candidate["verified"]
                      else Found(hypothesis, place.view, place.alignment, np.empty(0, np.float32)))
-    return mark_copies(distinct(sorted(found, key=lambda f: -f.hypothesis.motion_score)))
+    return in_order(found)
+
+
+def in_order(found: list[Found]) -> list[Found]:
+    """Best motion first; of what is about one place the best."""
+    return distinct(sorted(found, key=lambda f: -f.hypothesis.motion_score))
 
 
 def refined(place: Place) -> Found:

@@ -1,0 +1,179 @@
+"""Pictures laid on each other confirm a place, correct its frames, and unmask strangers."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from models.flow import DisFlow
+from models.motion import COARSE, SIDE, MotionGrid, cut_mask, cut_square, motion_grid
+from models.pose import CELLS, PoseClip, small_grey, small_weight
+from models.pose import SIDE as POSE_SIDE
+from utils.confirm import Fake, confirm, confirmed, is_certain, worth_a_look
+from utils.decision import Hypothesis
+from utils.fake_motion import FakeMotion
+from utils.layout import VideoRecord
+from utils.matching import Alignment, prepare
+from utils.source_motion import IndexedSource
+from utils.video import Frame, VideoError
+from utils.views import Found, View
+
+WIDTH, HEIGHT, FRAMES, START, COUNT = 240, 180, 60, 18, 30
+SQUARE, FAKE_SQUARE = (60.0, 20.0, 120.0), (30.0, 22.0, 84.0)
+SCALE, LEFT, TOP = 0.7, 12, 8  # of the source's picture in the mirrored fake's
+
+
+def texture(rng: np.random.Generator, height: int, width: int, sigma: float) -> np.ndarray:
+    values = cv2.GaussianBlur(rng.normal(0, 1, (height, width, 3)).astype(np.float32), (0, 0), sigma)
+    return (128 + 45 * values / values.std()).clip(0, 255).astype(np.uint8)
+
+
+def film(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A head that sways before a wall: frames [FRAMES, HEIGHT, WIDTH, 3], masks [FRAMES, H, W]."""
+    rng = np.random.default_rng(seed)
+    wall, head = texture(rng, HEIGHT, WIDTH, 2), texture(rng, 100, 80, 2)
+    steps = cv2.GaussianBlur(rng.normal(0, 4, (FRAMES, 2)), (1, 7), 0, sigmaY=1.5)
+    places = np.array([80, 40]) + np.clip(np.cumsum(steps, axis=0), -18, 18)
+    oval = cv2.ellipse(np.zeros((100, 80), np.uint8), (40, 50), (38, 48), 0, 0, 360, 255, -1)
+    frames, masks = [], []
+    for place in places:
+        matrix = np.float32([[1, 0, place[0]], [0, 1, place[1]]])
+        mask = cv2.warpAffine(oval, matrix, (WIDTH, HEIGHT))
+        moved = cv2.warpAffine(head, matrix, (WIDTH, HEIGHT))
+        alpha = mask[..., None] / 255
+        frames.append((wall + alpha * (moved.astype(float) - wall)).astype(np.uint8))
+        masks.append(mask)
+    return np.stack(frames), np.stack(masks)
+
+
+FILMS = {seed: film(seed) for seed in (0, 1)}
+
+
+def record_of(name: str, count: int, width: int, height: int) -> VideoRecord:
+    return VideoRecord(name, 1, "0" * 64, 25.0, count, width, height, list(range(count)), {})
+
+
+def motion_of(frames, masks, square) -> tuple[MotionGrid, PoseClip]:
+    crops = np.stack([cut_square(frame, square) for frame in frames])
+    persons = np.stack([cut_mask(mask, square) for mask in masks])
+    return motion_grid(crops, persons, DisFlow()), PoseClip(small_grey(crops, POSE_SIDE),
+                                                            small_weight(persons, POSE_SIDE))
+
+
+def source_of(seed: int) -> IndexedSource:
+    grid, poses = motion_of(*FILMS[seed], SQUARE)
+    coarse = grid.pooled(COARSE)
+    return IndexedSource(record_of(f"{seed}.mp4", FRAMES, WIDTH, HEIGHT),
+                         lambda first, last: prepare(coarse.part(first, last)),
+                         poses.mapped(cells=CELLS).grey, SQUARE, np.arange(FRAMES) / 25)
+
+
+@pytest.fixture(scope="module")
+def fake() -> Fake:
+    """A stretch of film 0, small, mirrored, in a grey border, darker and a little noisy."""
+    rng = np.random.default_rng(5)
+
+    def edited(image: np.ndarray, border: int) -> np.ndarray:
+        small = cv2.resize(image, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_AREA)
+        canvas = np.full((144, 198, *image.shape[2:]), border, np.uint8)
+        canvas[TOP:TOP + small.shape[0], LEFT:LEFT + small.shape[1]] = small
+        return canvas[:, ::-1].copy()
+
+    frames, masks = (np.stack([edited(image, border) for image in part[START:START + COUNT]])
+                     for part, border in zip(FILMS[0], (60, 0)))
+    frames = (0.8 * frames + rng.normal(0, 3, frames.shape)).clip(0, 255).astype(np.uint8)
+    grid, poses = motion_of(frames, masks, FAKE_SQUARE)
+    record = record_of("fake.mp4", COUNT, 198, 144)
+
+    def look(window):
+        raise AssertionError(f"{window} is no other part of the fake")
+
+    return Fake(record, record.frames, FakeMotion(FAKE_SQUARE, grid, poses), 1.0,
+                lambda index: frames[index], look)
+
+
+def read_source(source: IndexedSource, wanted: set[int]):
+    for index in sorted(wanted):
+        if index < FRAMES:
+            yield Frame(index, index / 25, FILMS[int(source.file[0])][0][index])
+
+
+def place(fake: Fake, seed: int, start: int, flip: int = 1, motion_score: float = 0.5) -> Found:
+    """What the search has found: square on square, nothing known of how the pictures lie."""
+    candidate = {"source": f"{seed}.mp4", "source_id": str(seed), "scene_score": 0.3, "inliers": 0,
+                 "background_inliers": 0, "verified": False, "flip": 0, "mapping": None}
+    motion = fake.motion.mirrored() if flip else fake.motion
+    view = View(candidate, source_of(seed), motion.grid.pooled(), None, flip, False, False, 1.0)
+    alignment = Alignment(motion_score, start + np.arange(COUNT), 1.0)
+    return Found(replace(view.judge(alignment), motion_score=motion_score), view, alignment,
+                 np.zeros(1, np.float32))
+
+
+@pytest.mark.parametrize("off", [0, 1, -2])
+def test_the_place_is_confirmed_to_the_frame(fake, off):
+    found = confirm(place(fake, 0, START + off), fake, read_source)
+    h = found.hypothesis
+    assert (h.start, h.end) == (START, START + COUNT - 1)
+    assert h.registered and min(h.picture_score, h.pose_score) > 0.8 and h.motion_score > 0.6
+    expected = np.array([[1 / SCALE, 0, -LEFT / SCALE], [0, 1 / SCALE, -TOP / SCALE]])
+    np.testing.assert_allclose(found.mapping.matrix[:, :2], expected[:, :2], atol=0.03)
+    np.testing.assert_allclose(found.mapping.matrix[:, 2], expected[:, 2], atol=2.5)
+
+
+def test_a_stranger_is_not(fake):
+    before = place(fake, 1, 10)
+    found = confirm(before, fake, read_source)
+    assert found.hypothesis.picture_score < 0.25 and found.hypothesis.pose_score is None
+    assert found.alignment is before.alignment and not found.hypothesis.registered
+
+
+def test_another_moment_of_the_same_film_has_its_scene_but_not_its_poses(fake):
+    h = confirm(place(fake, 0, 2), fake, read_source).hypothesis
+    assert h.picture_score > 0.4 and h.pose_score < 0.6 and abs(h.start - 2) <= 3
+
+
+def test_the_best_places_are_looked_at_and_put_in_order(fake):
+    strangers = [place(fake, 1, start, motion_score=0.6) for start in (0, 20)]
+    found = confirmed([*strangers, place(fake, 0, START)], fake, read_source)
+    assert (found[0].hypothesis.source, found[0].hypothesis.start) == ("0.mp4", START)
+    assert all(f.hypothesis.picture_score is not None for f in found)
+
+
+def test_without_its_video_a_place_stays_as_it_is(fake):
+    def unreadable(source, wanted):
+        raise VideoError("gone")
+
+    before = place(fake, 0, START + 1)
+    after, = confirmed([before], fake, unreadable)
+    assert after.hypothesis == before.hypothesis and after.mapping is None
+
+
+def test_frames_that_cannot_be_decoded_end_what_is_compared(fake):
+    def torn(source, wanted):
+        yield from (frame for frame in read_source(source, wanted) if frame.index != START + 12)
+
+    h = confirm(place(fake, 0, START), fake, torn).hypothesis
+    assert h.start == START and h.picture_score > 0.6
+
+
+def hypothesis() -> Hypothesis:
+    return Hypothesis("0.mp4", 0, 9, 1.0, 0, 0.9, 0.9, 0.5, 20, 5, True, 0.9)
+
+
+def test_a_clear_place_needs_no_other(fake):
+    first, second = place(fake, 0, START), place(fake, 1, 10)
+    sure = replace(first, hypothesis=hypothesis())
+    near, far = (replace(second, hypothesis=replace(second.hypothesis, motion_score=score))
+                 for score in (0.8, 0.7))
+    assert is_certain(sure, [far]) and not is_certain(sure, [far, near])
+    for weak in ({"picture_score": 0.3}, {"pose_score": None}, {"picture_score": None}):
+        assert not is_certain(replace(sure, hypothesis=replace(hypothesis(), **weak)), [far])
+
+
+def test_verified_candidates_are_looked_at_beside_the_best(fake):
+    places = [place(fake, 1, start) for start in (0, 8, 16, 24)] + [place(fake, 0, START)] * 2
+    for verified, positions in ((False, [0, 1, 2]), (True, [0, 1, 2, 4])):
+        known = [replace(p, view=replace(p.view, candidate=p.view.candidate | {
+            "verified": verified and p.hypothesis.source == "0.mp4"})) for p in places]
+        assert worth_a_look(known) == positions

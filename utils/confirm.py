@@ -1,0 +1,158 @@
+"""The last look at the best places: their pictures, laid on the fake's moment by moment.
+
+Step 4 laid a frame of the fake on one of the source that need not show the same moment. Once
+motion says which frames belong together, the pictures can be laid on each other (
+utils/clip_mapping.py) also where step 4 found nothing to hold on to: small and coarse copies, small
+windows in other pictures, plain walls. Strangers' pictures cannot; other takes before the same
+background can, but there the poses run otherwise. The mapping lets flow and poses be compared
+pixel to pixel, and the pictures tell the very frames (utils/picture_path.py).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from models.motion import Square, cut_square
+from utils.clip_mapping import ClipMapping, find_mapping
+from utils.fake_motion import FakeMotion
+from utils.files import InputError
+from utils.geometry import square_onto
+from utils.layout import VideoRecord, evenly_spaced
+from utils.picture_path import PicturePair, follow_pictures
+from utils.source_motion import IndexedSource
+from utils.video import Frame, VideoError
+from utils.views import Found, Place, alignment_of, in_order, laid_over, refined
+
+PLACES = 3  # looked at per fake or stretch, those with the best motion; and
+MORE_VERIFIED = 2  # best ones of further candidates that step 4 verified
+MOMENTS = 5  # pictures that are laid on each other per place
+NEAR = 8  # frames before and after a place that it may be moved by
+SIDE = 64  # pixels of the person square in which frames are told apart
+SAME_SCENE = 0.25  # picture score from which on the mapping is taken
+FINE = 0.8  # motion or pose score from which on a copy is not too coarse to tell frames apart
+CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a place
+# beside which no other need be looked at
+
+
+@dataclass(frozen=True)
+class Fake:
+    """What is looked at of a fake, or of a stretch of it."""
+
+    record: VideoRecord  # of the whole fake
+    frames: list[int]  # numbers of its frames, or of the stretch's
+    motion: FakeMotion | None  # None when nobody is in it
+    movement: float  # mean displacement of its person, pixels of the person crop, of the whole fake
+    read: Callable[[int], np.ndarray]  # frame number -> picture [H, W, 3] uint8 BGR
+    look: Callable[[Square], FakeMotion]  # measures another window
+
+    def part(self, first: int, last: int) -> "Fake":
+        """The stretch from one position among the frames to another, inclusive."""
+        return replace(self, frames=self.frames[first:last + 1],
+                       motion=self.motion and self.motion.part(first, last),
+                       look=lambda square: self.look(square).part(first, last))
+
+
+ReadSource = Callable[[IndexedSource, set[int]], Iterator[Frame]]  # source, frames of it
+
+
+def confirmed(found: list[Found], fake: Fake, read_source: ReadSource) -> list[Found]:
+    """The places with the best motion looked at again, among all that were found, in their order.
+
+    Where a source's video cannot be read its places stay as they are.
+    """
+    done: dict[int, Found] = {}
+    for position in worth_a_look(found):
+        try:
+            done[position] = confirm(found[position], fake, read_source)
+        except VideoError:
+            continue
+        if is_certain(done[position], found[:position] + found[position + 1:]):
+            break
+    return in_order([done.get(position, one) for position, one in enumerate(found)])
+
+
+def worth_a_look(found: list[Found]) -> list[int]:
+    """Positions of the places to look at, most promising first; found: best motion first."""
+    chosen = list(range(min(PLACES, len(found))))
+    seen = {found[i].hypothesis.source for i in chosen}
+    for position, one in enumerate(found):
+        if len(chosen) < PLACES + MORE_VERIFIED and one.view.candidate["verified"]:
+            if one.hypothesis.source not in seen:
+                chosen.append(position)
+            seen.add(one.hypothesis.source)
+    return chosen
+
+
+def is_certain(one: Found, others: list[Found]) -> bool:
+    """Whether a place is so clear that none of the others needs to be looked at."""
+    h, ahead = one.hypothesis, max((o.hypothesis.motion_score for o in others), default=-1.0)
+    return (h.picture_score is not None and h.picture_score >= CERTAIN_PICTURE
+            and h.pose_score is not None and h.pose_score >= CERTAIN_POSE
+            and h.motion_score >= ahead + CERTAIN_LEAD)
+
+
+def confirm(one: Found, fake: Fake, read_source: ReadSource) -> Found:
+    """A place after its pictures were laid on the fake's. Raises VideoError."""
+    at = np.array(alignment_of(one))
+    source, first, whole = _pictures(one.view.source, at, fake, read_source)
+    moments = [m for m in evenly_spaced(len(at), MOMENTS) if int(at[m]) in whole]
+    if not moments:
+        return one
+    mapping = find_mapping([fake.read(fake.frames[m]) for m in moments],
+                           [whole[int(at[m])] for m in moments], bool(one.view.flip),
+                           guesses(one, fake))
+    judged = replace(one.hypothesis, picture_score=mapping.agreement)
+    if mapping.agreement < SAME_SCENE:
+        return replace(one, hypothesis=judged, mapping=mapping)
+    return laid_on(one, fake, mapping, source, first)
+
+
+def _pictures(source: IndexedSource, at: np.ndarray, fake: Fake, read_source: ReadSource
+              ) -> tuple[np.ndarray, int, dict[int, np.ndarray]]:
+    """The person in the frames around a place, [m, SIDE, SIDE] uint8, the number of the first of
+    them, and the whole pictures of the moments that are laid on each other."""
+    low, high = max(0, int(at.min()) - NEAR), int(at.max()) + NEAR
+    wanted = {int(at[m]) for m in evenly_spaced(len(at), MOMENTS)}
+    small: list[np.ndarray] = []
+    whole: dict[int, np.ndarray] = {}
+    for frame in read_source(source, set(range(low, high + 1))):
+        if frame.index != low + len(small):  # one that cannot be decoded: what follows is not used
+            break
+        small.append(cut_square(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), source.square, SIDE))
+        if frame.index in wanted:
+            whole[frame.index] = frame.image
+    return np.stack(small) if small else np.empty((0, SIDE, SIDE), np.uint8), low, whole
+
+
+def guesses(one: Found, fake: Fake) -> list[np.ndarray]:
+    """Mappings [2, 3] of whole pictures that are worth a try: step 4's, square onto square."""
+    candidate = one.view.candidate
+    own = ([np.array(candidate["mapping"])] if candidate["mapping"] is not None
+           and candidate["flip"] == one.view.flip else [])
+    return [*own, square_onto(fake.motion.square, one.view.source.square,
+                              fake.record.width if one.view.flip else None)]
+
+
+def laid_on(one: Found, fake: Fake, mapping: ClipMapping, source: np.ndarray,
+            first: int) -> Found:
+    """A place whose pictures lie on each other: compared through their mapping, to the frame.
+
+    source: [m, SIDE, SIDE] uint8, the person in the frames from number `first` on.
+    """
+    view = one.view
+    person, onto = laid_over(fake.motion, mapping.matrix, view.flip, fake.record.width,
+                             view.source.square, fake.look)
+    if view.backwards:
+        person = person.reversed()
+    view = replace(view, grid=person.grid.warped(onto).pooled(), pose=person.poses.mapped(onto),
+                   registered=True)
+    best = replace(refined(Place(view, one.alignment)), mapping=mapping)
+    if max(best.hypothesis.motion_score, best.hypothesis.pose_score) >= FINE:
+        pair = PicturePair(person.poses.mapped(onto, SIDE), source, first - view.source.first,
+                           view.backwards)
+        alignment = follow_pictures(view.scores, best.alignment,
+                                    tuple(dict.fromkeys((1.0, view.natural))), pair)
+        best = replace(best, alignment=alignment, hypothesis=view.judge(alignment))
+    return replace(best, hypothesis=replace(best.hypothesis, picture_score=mapping.agreement))

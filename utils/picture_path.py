@@ -1,0 +1,156 @@
+"""Which source frame does each frame of a fake show? Pictures tell what motion cannot.
+
+Motion between two frames hardly changes from one frame to the next, so that a dropped frame near
+an end of a fake costs it little. Where the head is changes with every frame. So every frame of the
+fake is compared with every source frame near its place: grey pictures of the person, without their
+means over time, which the face, the clothes and the light decide. A dynamic programme over both
+kinds of evidence (utils/paths.py) gives the path.
+
+Two things would mislead it. A coarse copy lags: blocks that the encoder skips still show the frame
+before, so a picture may be a blend of two. And a path that may jump freely follows noise: a jump is
+expected where the rest of the fake has shown jumps, and dear where it has not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.pose import PoseClip
+from utils.matching import Alignment, PairScores, sample_offsets
+from utils.paths import MOST_MOVES, least_path
+
+LAGS = (0.0, 0.25, 0.5)  # share of the frame before in a picture that are tried
+SHIFTS = (0, -1, 1, -2, 2)  # frames by which a path may be wrong when the lag is told
+INDEPENDENT = 30.0  # as many values tell frames apart, however many pixels there are: neighbours
+# share their noise
+MOTION_WORTH = 10.0  # what an explained pair of frames is worth beside them
+DEAREST, CHEAPEST = 12.0, 3.0  # of a jump: twice the log odds of none, in fakes without and full
+RARE = 0.1  # jumps that are expected in a fake of any length
+ROUNDS = 5
+SEEN = 0.3  # least share of a pixel that is person
+LEAST_PIXELS = 20
+NOISE = 1.0  # squared grey levels that every pixel has at least
+CONTRAST = (0.3, 1.5)  # of the copy, range
+REACH = 2  # frames that a path may leave a line by, beside those of utils/paths.py
+FAR = 1e6  # cost of a frame that was not looked at
+
+
+@dataclass(frozen=True)
+class PicturePair:
+    """The person of a fake and of the frames around its place in a source, in one square."""
+
+    fake: PoseClip  # [n, S, S]
+    source: np.ndarray  # [m, S, S] uint8
+    first: int  # frame of the source, as its scores count them, that source[0] is
+    backwards: bool = False  # whether the fake, and its pictures here, run backwards
+
+    @property
+    def seen(self) -> np.ndarray:
+        """[S, S] bool, where the fake shows its person."""
+        return self.fake.weight.mean(0) > SEEN
+
+
+def picture_costs(pair: PicturePair, at: np.ndarray, lags: Sequence[float]) -> np.ndarray | None:
+    """How little every frame of the fake looks like every frame of the source, [n, m].
+
+    at: [n] frames of pair.source that it shows as far as is known; they tell contrast, noise and
+    lag. In units of the noise, for INDEPENDENT pixels; None where too little of a person is seen.
+    """
+    seen = pair.seen
+    if seen.sum() < LEAST_PIXELS:
+        return None
+    fake, source = (_levelled(grey, pair.fake.weight.mean(0))[:, seen]
+                    for grey in (pair.fake.grey, pair.source))
+    course = fake - fake.mean(0)
+    shifted = [np.clip(at + shift, 0, len(source) - 1) for shift in SHIFTS]
+    fits = [_fit(course, source, near, lag) for lag in lags for near in shifted]
+    noise, sharp, shown = min(fits, key=lambda fit: float(np.log(fit[0]).sum()))
+    deviation = np.sqrt(noise)
+    costs = _squared_distances(course / deviation, shown / deviation)
+    costs[0] = _squared_distances(course[:1] / deviation, sharp / deviation)[0]
+    return costs * (INDEPENDENT / max(float(np.median(costs.min(1))), 1e-6))
+
+
+def _levelled(grey: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """[T, S, S] float32 without the mean of every frame: lamps flicker."""
+    values = grey.astype(np.float32)
+    return values - ((values * weight).sum((1, 2)) / max(weight.sum(), 1e-6))[:, None, None]
+
+
+def _fit(course: np.ndarray, source: np.ndarray, at: np.ndarray,
+         lag: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The source as a copy with a lag would show it: noise per pixel [p] that is left along `at`,
+    and the source's pictures [m, p] as they are and as they lag, in the contrast of the copy."""
+    late = source.copy()
+    late[1:] = (1 - lag) * source[1:] + lag * source[:-1]
+    along = late[at]
+    along[0] = source[at[0]]  # the first frame of a video has none to lag behind
+    mean = along.mean(0)
+    along = along - mean
+    contrast = np.clip((course * along).sum() / max(float((along**2).sum()), 1e-6), *CONTRAST)
+    noise = (course - contrast * along).var(0) + NOISE
+    return noise, contrast * (source - mean), contrast * (late - mean)
+
+
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """[n, p] and [m, p] -> [n, m]."""
+    return np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0)
+
+
+def follow_pictures(scores: PairScores, near: Alignment, usual: Sequence[float],
+                    pair: PicturePair) -> Alignment:
+    """The path near an alignment that motion and pictures together explain best.
+
+    usual: rates, source frames per fake frame, of straight lines that it may keep to. Returns the
+    alignment itself where pictures tell nothing.
+    """
+    unit = (float(scores.fake_energy.mean()) + 1e-6) / MOTION_WORTH
+    price, at = DEAREST, near.at
+    # how a rate was sampled looks like a lag
+    lags = LAGS if near.rate in usual and not pair.backwards else LAGS[:1]
+    for _ in range(ROUNDS):
+        costs = _placed(pair, at, lags, scores.dot.shape[2])
+        if costs is None:
+            return near
+        path, rate, jumps = _best_path(scores, near, at, usual, costs * unit, price * unit)
+        settled = np.array_equal(path, at)
+        at, before = path, price
+        share = min((jumps + RARE) / (len(at) + 2 * RARE), 0.5)
+        price = float(np.clip(2 * np.log(1 / share - 1), CHEAPEST, DEAREST))
+        if settled and price == before:
+            break
+    if jumps > max(2, MOST_MOVES * len(at)):
+        return near
+    mean_rate = float(at[-1] - at[0]) / max(1, len(at) - 1)
+    return Alignment(near.score, at, mean_rate if jumps else rate, near.phase)
+
+
+def _placed(pair: PicturePair, at: np.ndarray, lags: Sequence[float],
+            frames: int) -> np.ndarray | None:
+    """picture_costs() for all frames of the source, [n, frames]; FAR where none was read."""
+    inside = np.clip(at - pair.first, 0, len(pair.source) - 1)
+    costs = picture_costs(pair, inside, lags)
+    if costs is None:
+        return None
+    placed = np.full((len(costs), frames), FAR, np.float32)
+    first, last = max(0, pair.first), min(frames, pair.first + len(pair.source))
+    placed[:, first:last] = costs[:, first - pair.first:last - pair.first]
+    return placed
+
+
+def _best_path(scores: PairScores, near: Alignment, at: np.ndarray, usual: Sequence[float],
+               costs: np.ndarray, price: float) -> tuple[np.ndarray, float, int]:
+    """The cheapest path along the alignment or along a straight line through an end of it or of
+    the path so far: frames [n], the rate of its line, and how many frames it jumps."""
+    lines = [(near.at, near.rate, 0.0 if near.rate in usual else price)]
+    for rate in usual:
+        line = sample_offsets(len(at), rate, 0.5 if rate % 1 else 0.0)
+        starts = {int(ends[0]) for ends in (at, near.at)} | {
+            int(ends[-1] - line[-1]) for ends in (at, near.at)}
+        lines += [(start + line, rate, 0.0) for start in sorted(starts)]
+    found = []
+    for line, rate, extra in lines:
+        cost, path = least_path(scores, line, REACH, price, costs)
+        found.append((cost + extra, path, rate, int(np.abs(np.diff(path - line)).sum())))
+    return min(found, key=lambda f: f[0])[1:]
