@@ -32,7 +32,7 @@ from models.segmenter import make_segmenter
 from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures,
                          per_thread, pick_device, run_batch, run_step)
-from utils.confirm import Fake, confirmed
+from utils.confirm import Fake, FakePictures, confirmed
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import InputError, read_image, write_json
 from utils.gone import drop_fakes
@@ -171,7 +171,7 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                  "coefficients": tools.coefficients.tolist(), "candidates": candidates,
                  "unreadable": [c["source"] for c in candidates
                                 if not tools.index.path(c["source_id"]).is_file()],
-                 "no_pictures": without_pictures(candidates, tools, load),
+                 "no_pictures": without_pictures(candidates, tools.index),
                  "searched": searched, "exhaustive": tools.exhaustive,
                  "motion_embedder": tools.scorer and tools.scorer.embedder.identity}
     if not tools.overwrite and is_answered(fake_id, tools.trace_root, made_with):
@@ -199,7 +199,8 @@ def open_fake(fake_id: str, record: VideoRecord, tools: Tools) -> Fake:
     motion = measure_fake(tools.fake_roots, fake_id, record, flow)
     return Fake(record, record.frames, motion,
                 float(np.abs(motion.grid.flow).mean()) if motion is not None else 0.0,
-                lambda index: read_image(tools.fake_roots.frames / fake_id / frame_name(index)),
+                FakePictures(lambda index: read_image(tools.fake_roots.frames / fake_id
+                                                      / frame_name(index))),
                 partial(measure_window, tools.fake_roots, fake_id, record, flow=flow,
                         segmenter=tools.index.segmenter()))
 
@@ -213,11 +214,10 @@ def searched_by_motion(candidates: list[dict], tools: Tools) -> dict:
     return tools.coarse.state
 
 
-def without_pictures(candidates: list[dict], tools: Tools,
-                     load: Callable[[str], IndexedSource | None]) -> list[str]:
+def without_pictures(candidates: list[dict], index: MotionIndex) -> list[str]:
     """Candidates whose motion is known, but whose video is not there to be looked at."""
-    sources = filter(None, (load(c["source_id"]) for c in candidates))
-    return [source.file for source in sources if not tools.index.has_video(source)]
+    records = filter(None, (index.record(c["source_id"]) for c in candidates))
+    return [record.file for record in records if not index.has_video(record)]
 
 
 def is_answered(fake_id: str, trace_root: Path, made_with: dict) -> bool:
@@ -244,7 +244,8 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
 def trace_stretch(views: list[View], fake: Fake, made_with: dict,
                   load: Callable[[str], IndexedSource | None], tools: Tools) -> dict:
     """Decide a fake or one stretch of it: its row and the evidence."""
-    found = mark_copies(confirmed(look_closer(find_places(views)), fake, tools.index.pictures))
+    found = mark_copies(confirmed(look_closer(find_places(views)), fake, tools.index.pictures,
+                                  tools.exhaustive))
     hypotheses = [f.hypothesis for f in found]
     features = decision.evidence(hypotheses, len(fake.frames), fake.movement)
     chances = decision.probabilities(features, tools.coefficients)
@@ -319,7 +320,8 @@ if __name__ == "__main__":
                              "fake whose scene leads nowhere is then searched in all of them")
     parser.add_argument("--exhaustive", action="store_true",
                         help="compare all of long sources frame by frame, not only near the "
-                             "places that coarse motion proposes: slower")
+                             "places that coarse motion proposes, and look at all of the best "
+                             "places when one is clear, too: slower")
     parser.add_argument("--motion-embedder", choices=("resnet50",), default=None,
                         help="also compare flow pictures by angular distance, as the original "
                              "method does; told with the alternatives, not part of the decision "

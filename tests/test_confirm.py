@@ -10,7 +10,7 @@ from models.flow import DisFlow
 from models.motion import COARSE, SIDE, MotionGrid, cut_mask, cut_square, motion_grid
 from models.pose import CELLS, PoseClip, small_grey, small_weight
 from models.pose import SIDE as POSE_SIDE
-from utils.confirm import Fake, confirm, confirmed, is_certain, worth_a_look
+from utils.confirm import Fake, FakePictures, confirm, confirmed, is_certain, worth_a_look
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
 from utils.layout import VideoRecord
@@ -90,7 +90,7 @@ def fake() -> Fake:
         raise AssertionError(f"{window} is no other part of the fake")
 
     return Fake(record, record.frames, FakeMotion(FAKE_SQUARE, grid, poses), 1.0,
-                lambda index: frames[index], look)
+                FakePictures(lambda index: frames[index]), look)
 
 
 def read_source(source: IndexedSource, wanted: set[int]):

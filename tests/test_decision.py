@@ -133,6 +133,8 @@ def test_explanations_are_plain(chances, word):
     seen = explain(word, [replace(PLACE, pose_score=0.5, inliers=31), *places[1:]],
                    np.array(chances))
     assert "31 local features" in seen
+    seen = explain(word, [replace(PLACE, picture_score=0.77), *places[1:]], np.array(chances))
+    assert "pictures agree 0.77" in seen
 
 
 def test_coefficients_come_in_the_order_of_the_features(tmp_path):

@@ -70,7 +70,8 @@ def test_the_answer_is_that_of_the_whole_source(arrays, source, vectors, case):
 
 
 def traced(views, fake, index):
-    tools = SimpleNamespace(coefficients=load_coefficients(), scorer=None, index=index)
+    tools = SimpleNamespace(coefficients=load_coefficients(), scorer=None, index=index,
+                            exhaustive=False)
     record = record_of("fake.mp4", len(fake.grid) + 1)
     return trace_stretches(views, Fake(record, record.frames, fake, 1.0, None, None),
                            {"candidates": [candidate_of()], "unreadable": []}, index.read, tools)

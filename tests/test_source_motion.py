@@ -1,13 +1,14 @@
 """The motion of a source, made and read piece by piece, is what it would be as a whole."""
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from clips import HEIGHT, WIDTH, numbered_clip
-from long_motion import index_of, stored_motion
+from long_motion import index_of, record_of, stored_motion
 from models.flow import make_flow
 from models.motion import COARSE, cut_mask, cut_square, motion_grid
 from models.pose import CELLS, small_grey
@@ -15,8 +16,8 @@ from utils import source_motion
 from utils.byte_cache import ByteCache
 from utils.files import GrowingArrays, map_arrays, read_arrays, write_arrays
 from utils.matching import prepare
-from utils.source_motion import MotionIndex, stored_grid
-from utils.video import VideoReader
+from utils.source_motion import IndexedSource, MotionIndex, stored_grid
+from utils.video import VideoError, VideoReader
 
 SQUARE = (8.0, 2.0, 60.0)
 
@@ -98,11 +99,29 @@ def test_a_section_is_the_same_stretch_of_the_whole(tmp_path):
     arrays = stored_motion(3, 200)
     whole = index_of(tmp_path, a=arrays).read("a")
     part = whole.section(50, 89)
-    assert (len(whole), len(part), part.first, part.times_s[0]) == (200, 40, 50, 2.0)
+    assert (len(whole), len(part), part.first) == (200, 40, 50)
     assert np.array_equal(part.pose, arrays["pose"][50:90])
     expected = prepare(stored_grid(arrays, 50, 89))
     for mine, theirs in zip(part.motion.signatures, expected.signatures, strict=True):
         assert np.array_equal(mine, theirs)
+
+
+def test_pictures_come_from_the_file_that_was_measured_or_from_none(tmp_path):
+    clip = numbered_clip(tmp_path / "a.mp4", 30)
+    record = replace(record_of("a.mp4", 30), size=clip.stat().st_size)
+    source = IndexedSource(record, None, np.zeros((30, CELLS, CELLS), np.uint8), SQUARE,
+                           np.arange(30) / 25)
+    index = MotionIndex(tmp_path, tmp_path, tmp_path, None, None)
+    whole = [frame.image for frame in VideoReader(clip)]
+    for part in (source, source.section(10, 20)):  # numbers are the whole source's
+        frames = list(index.pictures(part, {12, 14, 40}))
+        assert [frame.index for frame in frames] == [12, 14]
+        assert all(np.array_equal(frame.image, whole[frame.index]) for frame in frames)
+    clip.write_bytes(clip.read_bytes() + b"x")
+    with pytest.raises(VideoError, match="a.mp4.*step 1"):
+        index.pictures(source, {1})
+    clip.unlink()
+    assert not index.has_video(record)
 
 
 def test_prepared_motion_is_kept_within_bounds():

@@ -7,13 +7,15 @@ the best of several guesses is polished by maximising the enhanced correlation c
 (Evangelidis and Psarakis 2008).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from utils.registration import MIN_INLIERS, find_keypoints, register
+from utils.registration import MIN_INLIERS, Keypoints, find_keypoints, register
 
+WORK_SIDE = 640  # pixels; larger frames are scaled down to it
 SEARCH_SIDE = 256  # pixels of the longer side at which mappings are compared and polished
 FEATURE_MOMENTS = 4  # moments whose local features are pooled
 POLISH_MOMENTS = 3
@@ -77,24 +79,29 @@ def plain_mappings(fake: np.ndarray, source: np.ndarray) -> list[np.ndarray]:
 
 
 def find_mapping(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
-                 guesses: list[np.ndarray]) -> ClipMapping:
+                 guesses: list[np.ndarray],
+                 features: Callable[[int], Keypoints] | None = None) -> ClipMapping:
     """How the source's picture lies in the fake's.
 
     fakes, sources: [H, W, 3] uint8 BGR, the same moments of both; guesses: mappings [2, 3] to try
-    beside the one found by local features and the plain one.
+    beside the one found by local features and the plain one; features: gives those of a moment of
+    the fake, of its mirror image if `flip`, where they are known already.
     """
     if flip:
         fakes = [np.ascontiguousarray(fake[:, ::-1]) for fake in fakes]
-    guesses = [*guesses, *plain_mappings(fakes[0], sources[0]), *pooled_features(fakes, sources)]
+    features = features or (lambda moment: everywhere(fakes[moment]))
+    guesses = [*guesses, *plain_mappings(fakes[0], sources[0]),
+               *pooled_features(features, sources, fakes[0].shape[1])]
     small_fakes, fake_scale = shrink(fakes)
     small_sources, source_scale = shrink(sources)
     tried = [rescaled(guess, fake_scale, source_scale) for guess in guesses if plausible(guess)]
-    scores = [agreement(small_fakes, small_sources, guess) for guess in tried]
+    slopes = [gradients(fake) for fake in small_fakes]
+    scores = [agreement(slopes, small_sources, guess) for guess in tried]
     best = tried[int(np.argmax(scores))]
     polished = polish(small_fakes, small_sources, best)
     if polished is not None and plausible(polished):
         tried.append(polished)
-        scores.append(agreement(small_fakes, small_sources, polished))
+        scores.append(agreement(slopes, small_sources, polished))
     best = int(np.argmax(scores))
     return ClipMapping(rescaled(tried[best], 1 / fake_scale, 1 / source_scale), flip,
                        float(scores[best]))
@@ -106,6 +113,14 @@ def plausible(matrix: np.ndarray) -> bool:
     return bool(np.linalg.det(matrix[:, :2]) > 0 and large < MAX_STRETCH * small)
 
 
+def shrunk(image: np.ndarray) -> np.ndarray:
+    """The image, scaled down to WORK_SIDE where it is larger."""
+    scale = WORK_SIDE / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
 def shrink(images: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
     """Grey pictures [h, w] float32 of at most SEARCH_SIDE, and their scale."""
     scale = min(1.0, SEARCH_SIDE / max(images[0].shape[:2]))
@@ -113,16 +128,23 @@ def shrink(images: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
                        interpolation=cv2.INTER_AREA).astype(np.float32) for image in images], scale
 
 
-def pooled_features(fakes: list[np.ndarray], sources: list[np.ndarray]) -> list[np.ndarray]:
-    """Mappings by local features: of each moment that has one, and of all moments together."""
+def everywhere(image: np.ndarray) -> Keypoints:
+    """Local features of a whole picture [H, W, 3] uint8 BGR."""
+    return find_keypoints(image, np.ones(image.shape[:2], bool))
+
+
+def pooled_features(features: Callable[[int], Keypoints], sources: list[np.ndarray],
+                    width: int) -> list[np.ndarray]:
+    """Mappings by local features: of each moment that has one, and of all moments together.
+
+    features: of a moment of the fake; sources: the source's pictures at all moments; width: of the
+    fake's picture, pixels.
+    """
     found: list[np.ndarray] = []
     here, there = [np.zeros((0, 2), np.float32)], [np.zeros((0, 2), np.float32)]
-    step = -(-len(fakes) // FEATURE_MOMENTS)
-    for moment, (fake, source) in enumerate(zip(fakes[::step], sources[::step])):
-        everywhere = [np.ones(image.shape[:2], bool) for image in (fake, source)]
-        mapping = register(find_keypoints(fake, everywhere[0]),
-                           find_keypoints(source, everywhere[1]), flip=False, fake_frame=moment,
-                           source_frame=moment, width=fake.shape[1])
+    for moment in range(0, len(sources), -(-len(sources) // FEATURE_MOMENTS)):
+        mapping = register(features(moment), everywhere(sources[moment]), flip=False,
+                           fake_frame=moment, source_frame=moment, width=width)
         if mapping is not None:
             found.append(mapping.matrix)
             here.append(mapping.fake_points)
@@ -144,17 +166,18 @@ def gradients(image: np.ndarray) -> np.ndarray:
     return slopes / np.sqrt(np.linalg.norm(slopes, axis=-1, keepdims=True) + 1)
 
 
-def agreement(fakes: list[np.ndarray], sources: list[np.ndarray], matrix: np.ndarray) -> float:
+def agreement(slopes: list[np.ndarray], sources: list[np.ndarray], matrix: np.ndarray) -> float:
     """Mean correlation of gradients where the source covers the fake; -1 where it hardly does.
 
-    It is taken block by block, so that a caption or a changed face costs its own blocks only.
+    slopes: gradients() of the fake's pictures. It is taken block by block, so that a caption or a
+    changed face costs its own blocks only.
     """
     scores = []
-    for fake, source in zip(fakes, sources):
-        picture, covered = warp(source, matrix, fake.shape[::-1], False)
+    for slope, source in zip(slopes, sources):
+        picture, covered = warp(source, matrix, slope.shape[1::-1], False)
         if covered.mean() < MIN_COVER:
             return -1.0
-        a, b = gradients(fake) * covered[..., None], gradients(picture) * covered[..., None]
+        a, b = slope * covered[..., None], gradients(picture) * covered[..., None]
         both, of_fake, of_source = (block_sums((x * y).sum(-1))
                                     for x, y in ((a, b), (a, a), (b, b)))
         weight = np.sqrt(of_source)

@@ -10,17 +10,18 @@ pixel to pixel, and the pictures tell the very frames (utils/picture_path.py).
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from models.motion import Square, cut_square
-from utils.clip_mapping import ClipMapping, find_mapping
+from utils.clip_mapping import ClipMapping, everywhere, find_mapping, rescaled, shrunk
 from utils.fake_motion import FakeMotion
-from utils.files import InputError
 from utils.geometry import square_onto
 from utils.layout import VideoRecord, evenly_spaced
 from utils.picture_path import PicturePair, follow_pictures
+from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
 from utils.video import Frame, VideoError
 from utils.views import Found, Place, alignment_of, in_order, laid_over, refined
@@ -28,12 +29,26 @@ from utils.views import Found, Place, alignment_of, in_order, laid_over, refined
 PLACES = 3  # looked at per fake or stretch, those with the best motion; and
 MORE_VERIFIED = 2  # best ones of further candidates that step 4 verified
 MOMENTS = 5  # pictures that are laid on each other per place
+KEPT = 2 * MOMENTS  # pictures of a fake
 NEAR = 8  # frames before and after a place that it may be moved by
 SIDE = 64  # pixels of the person square in which frames are told apart
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 FINE = 0.8  # motion or pose score from which on a copy is not too coarse to tell frames apart
 CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a place
 # beside which no other need be looked at
+
+
+class FakePictures:
+    """The pictures of a fake, and their local features; those that were read last are kept."""
+
+    def __init__(self, read: Callable[[int], np.ndarray]):
+        """read: frame number -> picture [H, W, 3] uint8 BGR, which is kept shrunk()."""
+        self.read = lru_cache(KEPT)(lambda frame: shrunk(read(frame)))
+        self.features = lru_cache(2 * KEPT)(self._features)
+
+    def _features(self, frame: int, flip: bool) -> Keypoints:
+        picture = self.read(frame)
+        return everywhere(np.ascontiguousarray(picture[:, ::-1]) if flip else picture)
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,7 @@ class Fake:
     frames: list[int]  # numbers of its frames, or of the stretch's
     motion: FakeMotion | None  # None when nobody is in it
     movement: float  # mean displacement of its person, pixels of the person crop, of the whole fake
-    read: Callable[[int], np.ndarray]  # frame number -> picture [H, W, 3] uint8 BGR
+    pictures: FakePictures
     look: Callable[[Square], FakeMotion]  # measures another window
 
     def part(self, first: int, last: int) -> "Fake":
@@ -57,10 +72,12 @@ class Fake:
 ReadSource = Callable[[IndexedSource, set[int]], Iterator[Frame]]  # source, frames of it
 
 
-def confirmed(found: list[Found], fake: Fake, read_source: ReadSource) -> list[Found]:
+def confirmed(found: list[Found], fake: Fake, read_source: ReadSource,
+              exhaustive: bool = False) -> list[Found]:
     """The places with the best motion looked at again, among all that were found, in their order.
 
-    Where a source's video cannot be read its places stay as they are.
+    exhaustive: also the others, when one is certain. Where a source's video cannot be read its
+    places stay as they are.
     """
     done: dict[int, Found] = {}
     for position in worth_a_look(found):
@@ -68,7 +85,7 @@ def confirmed(found: list[Found], fake: Fake, read_source: ReadSource) -> list[F
             done[position] = confirm(found[position], fake, read_source)
         except VideoError:
             continue
-        if is_certain(done[position], found[:position] + found[position + 1:]):
+        if not exhaustive and is_certain(done[position], found[:position] + found[position + 1:]):
             break
     return in_order([done.get(position, one) for position, one in enumerate(found)])
 
@@ -100,9 +117,15 @@ def confirm(one: Found, fake: Fake, read_source: ReadSource) -> Found:
     moments = [m for m in evenly_spaced(len(at), MOMENTS) if int(at[m]) in whole]
     if not moments:
         return one
-    mapping = find_mapping([fake.read(fake.frames[m]) for m in moments],
-                           [whole[int(at[m])] for m in moments], bool(one.view.flip),
-                           guesses(one, fake))
+    frames, flip = [fake.frames[m] for m in moments], bool(one.view.flip)
+    fakes, sources = [fake.pictures.read(frame) for frame in frames], [whole[int(at[m])]
+                                                                       for m in moments]
+    scales = (fakes[0].shape[1] / fake.record.width,
+              sources[0].shape[1] / one.view.source.record.width)
+    small = find_mapping(fakes, sources, flip,
+                         [rescaled(guess, *scales) for guess in guesses(one, fake)],
+                         lambda moment: fake.pictures.features(frames[moment], flip))
+    mapping = replace(small, matrix=rescaled(small.matrix, *(1 / scale for scale in scales)))
     judged = replace(one.hypothesis, picture_score=mapping.agreement)
     if mapping.agreement < SAME_SCENE:
         return replace(one, hypothesis=judged, mapping=mapping)
@@ -112,7 +135,7 @@ def confirm(one: Found, fake: Fake, read_source: ReadSource) -> Found:
 def _pictures(source: IndexedSource, at: np.ndarray, fake: Fake, read_source: ReadSource
               ) -> tuple[np.ndarray, int, dict[int, np.ndarray]]:
     """The person in the frames around a place, [m, SIDE, SIDE] uint8, the number of the first of
-    them, and the whole pictures of the moments that are laid on each other."""
+    them, and the whole pictures, shrunk(), of the moments that are laid on each other."""
     low, high = max(0, int(at.min()) - NEAR), int(at.max()) + NEAR
     wanted = {int(at[m]) for m in evenly_spaced(len(at), MOMENTS)}
     small: list[np.ndarray] = []
@@ -122,7 +145,7 @@ def _pictures(source: IndexedSource, at: np.ndarray, fake: Fake, read_source: Re
             break
         small.append(cut_square(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), source.square, SIDE))
         if frame.index in wanted:
-            whole[frame.index] = frame.image
+            whole[frame.index] = shrunk(frame.image)
     return np.stack(small) if small else np.empty((0, SIDE, SIDE), np.uint8), low, whole
 
 

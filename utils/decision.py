@@ -132,14 +132,20 @@ def equals(hypotheses: list[Hypothesis], chances: np.ndarray) -> list[Hypothesis
     return [hypotheses[i] for i in order if chances[i] >= EQUAL_SHARE * chances[order[0]]]
 
 
+def _scene_words(h: Hypothesis) -> str:
+    if h.picture_score is not None:
+        return f"laid on each other the pictures agree {max(h.picture_score, 0):.2f}"
+    if h.pose_score is not None:
+        return f"{h.inliers} local features agree"
+    return f"the scenes' cosine is {h.scene_score:.2f}"
+
+
 def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray) -> str:
     """One plain sentence for the verdict. chances: what probabilities() gave for the hypotheses."""
     best = hypotheses[int(np.argmax(chances[:-1]))]
     chance = 100 * chances[:-1].max()
     percent = "over 99 %" if chance > 99 else f"{chance:.0f} %"
-    scene = (f"{best.inliers} local features agree" if best.pose_score is not None
-             else f"the scenes' cosine is {best.scene_score:.2f}")
-    match = f"motion matches {best.motion_score:.2f}, {scene}"
+    match = f"motion matches {best.motion_score:.2f}, {_scene_words(best)}"
     if word == NO_SOURCE:
         return (f"nothing here fits well enough; the nearest is {best.source} "
                 f"({match}; {percent})")

@@ -93,9 +93,9 @@ def doubts(stretch: Stretch, unreadable: list[str]) -> list[str]:
 
 def _weak_points(best: dict) -> list[str]:
     found = []
-    if best["pose_score"] is None:  # no mapping by local features
-        found.append("No local features tie the two pictures together; the answer rests on motion "
-                     "and on how alike the scenes look.")
+    if best["pose_score"] is None:  # no mapping
+        found.append("Nothing ties the two pictures together; the answer rests on motion and on "
+                     "how alike the scenes look.")
     if best["motion_score"] < WEAK_MOTION:
         found.append(f"The motion score of {best['motion_score']:.2f} is one that unrelated clips "
                      "reach at times.")

@@ -11,14 +11,12 @@ import numpy as np
 
 from models.motion import Square, steady_square
 from utils import heatmap
-from utils.clip_mapping import ClipMapping, find_mapping, rescaled
+from utils.clip_mapping import ClipMapping, find_mapping, rescaled, shrunk
 from utils.files import InputError, read_image
 from utils.geometry import square_onto
 from utils.heatmap import Look
 from utils.layout import frame_name, read_rectangles
 from utils.seek import read_frames
-
-WORK_SIDE = 640  # pixels; larger frames are scaled down to it
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Stretch:
 class Fit:
     """How the source's picture lies in the fake's, and how copying changed it."""
 
-    mapping: ClipMapping  # between frames that were scaled down to WORK_SIDE
+    mapping: ClipMapping  # between frames that were shrunk()
     look: Look | None  # None where the pictures do not lie on each other
 
 
@@ -78,14 +76,6 @@ def source_frames(row: dict, detail: dict, count: int) -> list[int]:
         return [int(index) for index in detail["alignment"]]
     steps = row["start_frame"] + np.floor(np.arange(count) * row["rate"] + 0.5)
     return np.clip(steps, *sorted((row["start_frame"], row["end_frame"]))).astype(int).tolist()
-
-
-def shrunk(image: np.ndarray) -> np.ndarray:
-    """The image, scaled down to WORK_SIDE where it is larger."""
-    scale = WORK_SIDE / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def read_fake(roots: Roots, video_id: str, index: int) -> np.ndarray:

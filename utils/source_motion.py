@@ -100,10 +100,13 @@ class MotionIndex:
         return sorted(path.relative_to(self.root).with_suffix("").as_posix()
                       for path in Path(self.root).rglob("*.npz"))
 
+    def record(self, source_id: str) -> VideoRecord | None:
+        """The video that a source's motion was made from; None when unknown."""
+        return VideoRecord.checked((read_settings(self.path(source_id)) or {}).get("source"))
+
     def sha256(self, source_id: str) -> str:
         """Checksum of the video that a source's motion was made from; empty when unknown."""
-        settings = read_settings(self.path(source_id)) or {}
-        record = VideoRecord.checked(settings.get("source"))
+        record = self.record(source_id)
         return record.sha256 if record else ""
 
     def add(self, source_id: str) -> bool:
@@ -157,15 +160,14 @@ class MotionIndex:
     def pictures(self, source: IndexedSource, wanted: Collection[int]) -> Iterator[Frame]:
         """Frames of a whole source by their numbers, in order; those that cannot be decoded are
         left out. Raises VideoError when the file cannot be read or is another one."""
-        path = Path(self.video_root) / source.file
-        if not self.has_video(source):
-            raise VideoError(f"{path}: not the file that step 1 saw")
-        return read_frames(path, wanted, source.all_times_s)
+        if not self.has_video(source.record):
+            raise VideoError(f"{self.video_root}/{source.file}: not the file that step 1 saw")
+        return read_frames(Path(self.video_root) / source.file, wanted, source.all_times_s)
 
-    def has_video(self, source: IndexedSource) -> bool:
-        """Whether the video itself is still there, by its size."""
+    def has_video(self, record: VideoRecord) -> bool:
+        """Whether a source's video itself is still there, by its size."""
         try:
-            return (Path(self.video_root) / source.file).stat().st_size == source.record.size
+            return (Path(self.video_root) / record.file).stat().st_size == record.size
         except OSError:
             return False
 
