@@ -77,7 +77,7 @@ def main(fake_back_root: Path = Path("./step3_fake_backs/"),
     indexed = run_batch(sources.items(), index, name=lambda item: item[1].file,
                         label="step 4, scene index", workers=workers, root=scene_root / "index")
     database = open_database(scene_root, sources, settings, fresh)
-    query = {**settings, "top_k": top_k, "verify": verify,
+    query = {**settings, "top_k": top_k, "verify": verify, "fake_keypoints": "spread",
              "index": digest(database.ids, sources)}
     if database.kind != EXACT:
         query["search"] = database.kind
@@ -111,15 +111,16 @@ def index_source(item: tuple[str, VideoRecord], fresh: dict[str, bytes], back_ro
 
 
 def frame_keypoints(path: Path, background: np.ndarray, detector: FaceDetector,
-                    mirrored: bool = False) -> tuple[Keypoints, Keypoints | None]:
-    """Local features of a frame as it is and, on request, of its mirror image."""
+                    fake: bool = False) -> tuple[Keypoints, Keypoints | None]:
+    """Local features of a frame as it is and, of a fake, of its mirror image; a fake's are spread
+    over the picture, for its source may be a small part of it."""
     image, region = read_image(path), background[..., 3] > 0
     boxes = [face.box for face in detector.detect(image)]
-    ordinary = find_keypoints(image, region, boxes)
-    if not mirrored:
-        return ordinary, None
-    boxes = [(image.shape[1] - x - width, y, width, height) for x, y, width, height in boxes]
-    return ordinary, find_keypoints(image[:, ::-1].copy(), region[:, ::-1], boxes)
+    if not fake:
+        return find_keypoints(image, region, boxes), None
+    mirrored = [(image.shape[1] - x - width, y, width, height) for x, y, width, height in boxes]
+    return (find_keypoints(image, region, boxes, spread=True),
+            find_keypoints(image[:, ::-1].copy(), region[:, ::-1], mirrored, spread=True))
 
 
 def unchanged_sources(scene_root: Path, sources: dict[str, VideoRecord],
@@ -171,7 +172,7 @@ def trace_fake(item: tuple[str, VideoRecord], database: EmbeddingIndex,
     nearest = database.search(embedder.embed(backs), settings["verify"])
     looked_at = evenly_spaced(len(frames), FAKE_KEYPOINT_FRAMES)
     keypoints = {frames[i]: frame_keypoints(frame_root / video_id / frame_name(frames[i]), backs[i],
-                                            faces(), mirrored=True) for i in looked_at}
+                                            faces(), fake=True) for i in looked_at}
     candidates = [(score, entry, best_mapping(keypoints, entry, record.width))
                   for score, entry in ((score, load(video_id)) for video_id, score in nearest)]
     candidates.sort(key=lambda c: (-verified_inliers(c[2]), -c[0]))

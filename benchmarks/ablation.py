@@ -10,6 +10,8 @@ step 5 is run, or is judged from what another run left behind (benchmarks/ablati
 - raft: the same with RAFT flow, the shipped weights.
 - imagenet: step 4's embedder as trained on ImageNet, instead of the head trained here.
 - no-mapping: step 4's candidates without local features: no mapping, no inliers, none verified.
+- no-pictures: step 5 without the sources' videos, whose motion it has: the pictures of the best
+  places are not laid on the fake's.
 - no-scene: all sources are candidates, in the order of names, no scene score: motion alone.
 - scene-only: step 4's first candidate, which says nothing about frames.
 - no-decision: of full's places the one with the highest motion score; nothing is rejected.
@@ -58,6 +60,7 @@ class Run:
 
     scene: Callable[..., Path]
     flow: str = "dis"
+    pictures: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ VARIANTS: dict[str, Run | Derived] = {
     "raft": Run(ablation_scenes.as_ranked, "raft"),
     "imagenet": Run(ablation_scenes.with_imagenet),
     "no-mapping": Run(ablation_scenes.without_mapping),
+    "no-pictures": Run(ablation_scenes.as_ranked, pictures=False),
     "no-scene": Run(ablation_scenes.without_scene),
     "scene-only": Derived(ablation_answers.scene_alone, False, NO_FRAMES + NO_VERDICT),
     "no-decision": Derived(ablation_answers.without_decision, True, NO_VERDICT),
@@ -140,13 +144,16 @@ def run_variant(name: str, variant: Run, setting: Setting) -> tuple[Summary, Too
     motion = measure_sources(variant.flow, setting)
     made_with = {"method": step5_flow_trace.METHOD, "coefficients": load_coefficients().tolist(),
                  "motion": motion.settings, "workers": setting.workers,
+                 "pictures": variant.pictures,
                  "scene": ablation_scenes.digest(setting.work, scene)}
     stored = _stored(folder / "run.json")
     if stored.get("made_with") == made_with and (trace_root / "traces.csv").is_file():
         log.info("%s: complete already", name)
         return Summary(), Took(**stored["took"])
     ablation_scenes.link(motion.root, trace_root / "motion")
-    done, took = run_step5(variant.flow, scene, trace_root, setting)
+    (folder / "no_videos").mkdir(exist_ok=True)
+    videos = setting.videos if variant.pictures else folder / "no_videos"
+    done, took = run_step5(variant.flow, scene, trace_root, videos, setting)
     if not done.failed:
         write_json(folder / "run.json", {"made_with": made_with, "took": asdict(took)})
     return done, took
@@ -171,12 +178,13 @@ def measure_sources(flow: str, setting: Setting) -> MotionIndex:
     return index
 
 
-def run_step5(flow: str, scene: Path, trace_root: Path, setting: Setting) -> tuple[Summary, Took]:
+def run_step5(flow: str, scene: Path, trace_root: Path, videos: Path,
+              setting: Setting) -> tuple[Summary, Took]:
     """Step 5 as a user would run it, without its report, and its time per fake that it traced."""
     work, sources = setting.work, len(indexed_ids(scene))
     begun = time.perf_counter(), time.process_time()
     done = step5_flow_trace.main(
-        setting.videos, work / FAKE_FRAMES, work / "step3_fake_masks", work / "step3_fake_rect",
+        videos, work / FAKE_FRAMES, work / "step3_fake_masks", work / "step3_fake_rect",
         scene, trace_root, top_k=max(sources, 20), flow=flow, device=setting.device,
         workers=setting.workers, index_all=True, report=False)
     wall, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]

@@ -89,7 +89,7 @@ def find_mapping(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
     """
     if flip:
         fakes = [np.ascontiguousarray(fake[:, ::-1]) for fake in fakes]
-    features = features or (lambda moment: everywhere(fakes[moment]))
+    features = features or (lambda moment: everywhere(fakes[moment], fake=True))
     guesses = [*guesses, *plain_mappings(fakes[0], sources[0]),
                *pooled_features(features, sources, fakes[0].shape[1])]
     small_fakes, fake_scale = shrink(fakes)
@@ -128,9 +128,9 @@ def shrink(images: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
                        interpolation=cv2.INTER_AREA).astype(np.float32) for image in images], scale
 
 
-def everywhere(image: np.ndarray) -> Keypoints:
+def everywhere(image: np.ndarray, fake: bool = False) -> Keypoints:
     """Local features of a whole picture [H, W, 3] uint8 BGR."""
-    return find_keypoints(image, np.ones(image.shape[:2], bool))
+    return find_keypoints(image, np.ones(image.shape[:2], bool), spread=fake)
 
 
 def pooled_features(features: Callable[[int], Keypoints], sources: list[np.ndarray],

@@ -48,7 +48,7 @@ class FakePictures:
 
     def _features(self, frame: int, flip: bool) -> Keypoints:
         picture = self.read(frame)
-        return everywhere(np.ascontiguousarray(picture[:, ::-1]) if flip else picture)
+        return everywhere(np.ascontiguousarray(picture[:, ::-1]) if flip else picture, fake=True)
 
 
 @dataclass(frozen=True)

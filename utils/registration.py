@@ -6,6 +6,7 @@ lie: on the background, or on the person outside the face. The face itself is le
 what a fake replaces, and a donor's face would match the donor's own video.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,7 @@ import numpy as np
 
 MAX_SIDE = 640  # pixels; larger frames are scaled down before keypoints are looked for
 MAX_KEYPOINTS = 500
+GRID = 4  # cells per side that keypoints are spread over
 RATIO = 0.8  # of the distances to the nearest and the second nearest descriptor
 RANSAC_PX = 5.0
 MIN_INLIERS = 5  # fewer do not make a mapping
@@ -43,11 +45,13 @@ class Mapping:
 
 
 def find_keypoints(image: np.ndarray, background: np.ndarray,
-                   faces: list[tuple[float, float, float, float]] = ()) -> Keypoints:
+                   faces: list[tuple[float, float, float, float]] = (),
+                   spread: bool = False) -> Keypoints:
     """Local features of a frame outside faces.
 
     image: [H, W, 3] uint8 BGR; background: [H, W] bool, True where no person is;
-    faces: boxes x, y, width, height in pixels.
+    faces: boxes x, y, width, height in pixels; spread: take the strongest ones of every part of the
+    picture, so that a busy picture around a small one does not take them all.
     """
     scale = min(1.0, MAX_SIDE / max(image.shape[:2]))
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
@@ -58,8 +62,11 @@ def find_keypoints(image: np.ndarray, background: np.ndarray,
     if scale < 1:
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         allowed = cv2.resize(allowed, grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    sift = cv2.SIFT_create(nfeatures=MAX_KEYPOINTS, contrastThreshold=0.02)
-    found, descriptors = sift.detectAndCompute(grey, allowed)
+    sift = cv2.SIFT_create(nfeatures=0 if spread else MAX_KEYPOINTS, contrastThreshold=0.02)
+    if spread:
+        found, descriptors = sift.compute(grey, _spread(sift.detect(grey, allowed), grey.shape))
+    else:
+        found, descriptors = sift.detectAndCompute(grey, allowed)
     if not found:
         return Keypoints(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8),
                          np.zeros(0, bool))
@@ -67,6 +74,20 @@ def find_keypoints(image: np.ndarray, background: np.ndarray,
     column, row = (np.clip(points[:, axis].astype(int), 0, size - 1)
                    for axis, size in ((0, image.shape[1]), (1, image.shape[0])))
     return Keypoints(points, _root_sift(descriptors), background[row, column])
+
+
+def _spread(found: Sequence[cv2.KeyPoint], shape: tuple[int, int]) -> list[cv2.KeyPoint]:
+    """MAX_KEYPOINTS of some: the strongest ones of each cell of a grid, an equal number where there
+    are as many, then the strongest of the rest."""
+    order = sorted(found, key=lambda keypoint: -keypoint.response)
+    room = np.full((GRID, GRID), MAX_KEYPOINTS // GRID**2)
+    first, rest = [], []
+    for keypoint in order:
+        column, row = (min(int(GRID * at / size), GRID - 1)
+                       for at, size in zip(keypoint.pt, shape[::-1]))
+        room[row, column] -= 1
+        (first if room[row, column] >= 0 else rest).append(keypoint)
+    return (first + rest)[:MAX_KEYPOINTS]
 
 
 def _root_sift(descriptors: np.ndarray) -> np.ndarray:
