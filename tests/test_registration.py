@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from utils.registration import MAX_SIDE, MIN_INLIERS, Keypoints, Mapping, find_keypoints, register
+from utils.registration import (MAX_KEYPOINTS, MAX_SIDE, MIN_INLIERS, Keypoints, Mapping,
+                                find_keypoints, register)
 
 
 def photo(name: str, size: tuple[int, int] = (400, 300)) -> np.ndarray:
@@ -47,6 +48,33 @@ def test_a_known_similarity_is_recovered(matrix):
     assert found.inliers == found.background_inliers == len(found.fake_points) > 30
     mapped = cv2.transform(found.fake_points[None].astype(np.float64), matrix)[0]
     assert np.abs(mapped - found.source_points).max() < 8
+
+
+def test_a_small_picture_in_a_busy_one_gets_its_share_of_the_keypoints():
+    source, stones = photo("astronaut"), cv2.resize(data.gravel(), (640, 480))
+    busy = cv2.cvtColor(stones, cv2.COLOR_GRAY2BGR)
+    small = cv2.resize(source, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    busy[200:350, 300:500] = small
+    everywhere = np.ones(busy.shape[:2], bool)
+    strongest, spread = (find_keypoints(busy, everywhere, spread=value) for value in (False, True))
+    assert MAX_KEYPOINTS == len(spread.points) <= len(strongest.points)
+
+    def inside(found: Keypoints) -> int:
+        return int(((found.points >= (300, 200)) & (found.points < (500, 350))).all(1).sum())
+
+    assert inside(spread) > 2 * inside(strongest)
+    found = matched(spread, keypoints(source))
+    assert found.inliers >= 2 * MIN_INLIERS
+    assert corner_error(cv2.invertAffineTransform(found.matrix), similarity(0.5, 0, 300, 200)) < 3
+
+
+def test_spread_keypoints_are_the_same_where_there_are_few():
+    image = cv2.GaussianBlur(photo("coffee"), (0, 0), 4)
+    everywhere = np.ones(image.shape[:2], bool)
+    one, other = (find_keypoints(image, everywhere, spread=value) for value in (False, True))
+    assert 20 < len(one.points) < MAX_KEYPOINTS
+    order, other_order = (np.lexsort(found.points.T) for found in (one, other))
+    np.testing.assert_allclose(one.points[order], other.points[other_order])
 
 
 @pytest.mark.parametrize("matrix", CASES[:2])
