@@ -50,8 +50,8 @@ def find_keypoints(image: np.ndarray, background: np.ndarray,
     """Local features of a frame outside faces.
 
     image: [H, W, 3] uint8 BGR; background: [H, W] bool, True where no person is;
-    faces: boxes x, y, width, height in pixels; spread: take the strongest ones of every part of the
-    picture, so that a busy picture around a small one does not take them all.
+    faces: boxes x, y, width, height in pixels; spread: also take the strongest ones of every part
+    of the picture, so that a busy picture around a small one does not keep it from having any.
     """
     scale = min(1.0, MAX_SIDE / max(image.shape[:2]))
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
@@ -77,17 +77,16 @@ def find_keypoints(image: np.ndarray, background: np.ndarray,
 
 
 def _spread(found: Sequence[cv2.KeyPoint], shape: tuple[int, int]) -> list[cv2.KeyPoint]:
-    """MAX_KEYPOINTS of some: the strongest ones of each cell of a grid, an equal number where there
-    are as many, then the strongest of the rest."""
-    order = sorted(found, key=lambda keypoint: -keypoint.response)
+    """The MAX_KEYPOINTS strongest, and the strongest ones of each cell of a grid, strongest first."""
     room = np.full((GRID, GRID), MAX_KEYPOINTS // GRID**2)
-    first, rest = [], []
-    for keypoint in order:
+    chosen = []
+    for rank, keypoint in enumerate(sorted(found, key=lambda keypoint: -keypoint.response)):
         column, row = (min(int(GRID * at / size), GRID - 1)
                        for at, size in zip(keypoint.pt, shape[::-1]))
         room[row, column] -= 1
-        (first if room[row, column] >= 0 else rest).append(keypoint)
-    return (first + rest)[:MAX_KEYPOINTS]
+        if rank < MAX_KEYPOINTS or room[row, column] >= 0:
+            chosen.append(keypoint)
+    return chosen
 
 
 def _root_sift(descriptors: np.ndarray) -> np.ndarray:
