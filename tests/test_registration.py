@@ -65,7 +65,7 @@ def test_a_small_picture_in_a_busy_one_gets_its_share_of_the_keypoints():
     assert inside(spread) > 2 * inside(strongest)
     found = matched(spread, keypoints(source))
     lost = matched(strongest, keypoints(source))
-    assert found.inliers >= 2 * MIN_INLIERS and (lost is None or lost.inliers < found.inliers)
+    assert found.inliers > MIN_INLIERS and (lost is None or lost.inliers < found.inliers)
     assert corner_error(cv2.invertAffineTransform(found.matrix), similarity(0.5, 0, 300, 200)) < 3
 
 
