@@ -32,11 +32,11 @@ from models.segmenter import make_segmenter
 from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures,
                          per_thread, pick_device, run_batch, run_step)
-from utils.confirm import Fake, FakePictures, confirmed
-from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
-from utils.files import InputError, read_image, write_json
+from utils.confirm import Fake, confirmed, open_fake
+from utils.fake_motion import FakeRoots
+from utils.files import InputError, write_json
 from utils.gone import drop_fakes
-from utils.layout import VideoRecord, fake_result_path, frame_name, video_folders
+from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
 from utils.paths import find_stretches
@@ -176,7 +176,7 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                  "motion_embedder": tools.scorer and tools.scorer.embedder.identity}
     if not tools.overwrite and is_answered(fake_id, tools.trace_root, made_with):
         return False
-    fake = open_fake(fake_id, record, tools)
+    fake = open_fake(tools.fake_roots, fake_id, record, tools.index.flow(), tools.index.segmenter())
     if fake.motion is not None and searched:
         added = tools.coarse.nearest(fake.motion.grid, {c["source_id"] for c in candidates})
         candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))
@@ -191,18 +191,6 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     answers = trace_stretches(views, fake, {**made_with, "candidates": candidates}, load, tools)
     write_json(fake_result_path(tools.trace_root, fake_id), result(record, answers, made_with))
     return True
-
-
-def open_fake(fake_id: str, record: VideoRecord, tools: Tools) -> Fake:
-    """What step 3 wrote of a fake, and its motion. Raises InputError when some of it is missing."""
-    flow = tools.index.flow()
-    motion = measure_fake(tools.fake_roots, fake_id, record, flow)
-    return Fake(record, record.frames, motion,
-                float(np.abs(motion.grid.flow).mean()) if motion is not None else 0.0,
-                FakePictures(lambda index: read_image(tools.fake_roots.frames / fake_id
-                                                      / frame_name(index))),
-                partial(measure_window, tools.fake_roots, fake_id, record, flow=flow,
-                        segmenter=tools.index.segmenter()))
 
 
 def searched_by_motion(candidates: list[dict], tools: Tools) -> dict:

@@ -10,16 +10,19 @@ pixel to pixel, and the pictures tell the very frames (utils/picture_path.py).
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
 
+from models.flow import FlowEstimator
 from models.motion import Square, cut_square
+from models.segmenter import Segmenter
 from utils.clip_mapping import ClipMapping, everywhere, find_mapping, rescaled, shrunk
-from utils.fake_motion import FakeMotion
+from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
+from utils.files import read_image
 from utils.geometry import square_onto
-from utils.layout import VideoRecord, evenly_spaced
+from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.picture_path import PicturePair, follow_pictures
 from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
@@ -67,6 +70,16 @@ class Fake:
         return replace(self, frames=self.frames[first:last + 1],
                        motion=self.motion and self.motion.part(first, last),
                        look=lambda square: self.look(square).part(first, last))
+
+
+def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEstimator,
+              segmenter: Segmenter) -> Fake:
+    """What step 3 wrote of a fake, and its motion. Raises InputError when some of it is missing."""
+    motion = measure_fake(roots, fake_id, record, flow)
+    movement = float(np.abs(motion.grid.flow).mean()) if motion is not None else 0.0
+    pictures = FakePictures(lambda index: read_image(roots.frames / fake_id / frame_name(index)))
+    return Fake(record, record.frames, motion, movement, pictures,
+                partial(measure_window, roots, fake_id, record, flow=flow, segmenter=segmenter))
 
 
 ReadSource = Callable[[IndexedSource, set[int]], Iterator[Frame]]  # source, frames of it

@@ -15,9 +15,13 @@ import numpy as np
 from utils.files import InputError, read_json
 
 DECISION_FILE = Path(__file__).parents[1] / "models" / "weights" / "decision.json"
-FEATURES = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pose", "pose_lead",
-            "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate",
-            "motion_by_movement", "lead_by_movement", "apart_unposed", "looked_at", "picture")
+UNSEEN = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pose", "pose_lead",
+          "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate",
+          "motion_by_movement", "lead_by_movement", "apart_unposed")
+SEEN = (*UNSEEN, "looked_at", "picture")
+# the same evidence weighs otherwise where no place's pictures could be looked at, for want of the
+# videos: it then has columns of its own, and those of the other case are 0
+FEATURES = (*SEEN, *(f"{name}, no pictures" for name in UNSEEN))
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
 MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
 EQUAL_SHARE = 1 / 3  # of the best place's probability, from which on others are named beside it
@@ -75,7 +79,11 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.n
             h.scene_score, np.log(frames / 25), lively, float(abs(h.rate - 1) > 1e-6),
             h.motion_score * lively, lead * lively, 0.0 if posed else _apart(h, rivals),
             float(h.picture_score is not None), h.picture_score or 0.0))
-    return np.array(rows, float).reshape(-1, len(FEATURES))
+    seen = np.array(rows, float).reshape(-1, len(SEEN))
+    unseen = np.zeros((len(seen), len(UNSEEN)))
+    if not seen[:, SEEN.index("looked_at")].any():
+        seen, unseen = np.zeros_like(seen), seen[:, :len(UNSEEN)]
+    return np.hstack([seen, unseen])
 
 
 def _lead(score: float, others: list[float], most: float) -> float:

@@ -7,27 +7,34 @@ Every fake serves up to three times: with all hypotheses; as a source-less query
 own source left out; and as another take of the same person and scene, with only those left out that
 share frames with the true ones. Coefficients maximise the regularised likelihood of a conditional
 logit; the figures on the card come from folds that leave whole sources out. Takes seconds; needs
-step 5 to have run on the fakes. Fakes whose true place is not among the hypotheses say nothing
+step 5 to have run on the fakes, with --exhaustive, so that all of the best places were looked at,
+and, for the case that the sources' videos are gone, once more with an empty --video-root on a copy
+of what it wrote under motion/. Fakes whose true place is not among the hypotheses say nothing
 about the choice and are left out (their number is on the card).
 """
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
 
 from benchmarks.metrics import auroc, calibration_error
-from utils.decision import DECISION_FILE, FEATURES, Hypothesis, evidence, probabilities
+from utils.decision import (DECISION_FILE, FEATURES, SEEN, Hypothesis, evidence,
+                            probabilities)
 from utils.files import InputError, read_json, write_json
 from utils.layout import fake_result_path
 from utils.tables import read_table
 
 START_TOLERANCE, END_TOLERANCE = 1, 2  # frames
+TAKE_WEIGHT = 0.3  # of queries whose source shows the person and scene, but not that moment
 FOLDS = 5
 PENALTY = 0.005  # of squared standardised coefficients, per query
+NEVER_AGAINST = ("motion", "lead_over_sources", "lead_in_source", "pose", "pose_lead",
+                 "person_inliers", "background_inliers", "scene", "apart_unposed",
+                 "picture")  # evidence whose coefficient is not negative: that would be chance
 ALIKE = 0.8  # share of its frames by which a stretch that was found is one of the truth
 
 
@@ -38,6 +45,7 @@ class Query:
     group: str  # source the fake was made from: folds never split it
     features: np.ndarray  # [H, F]
     right: np.ndarray  # [H + 1] bool, the last one "no source here"
+    weight: float = 1.0
 
 
 def main(trace_root: Sequence[Path], truth: Sequence[Path], out: Path = DECISION_FILE) -> dict:
@@ -58,7 +66,8 @@ def main(trace_root: Sequence[Path], truth: Sequence[Path], out: Path = DECISION
             "data": f"{len({q.group for q in queries})} sources, "
                     "fakes from benchmarks/make_fakes.py",
             "queries": len(queries), "left_out": unfit, "folds": FOLDS, "penalty": PENALTY,
-            "cross_validation": cross_validate(queries)}
+            "cross_validation": cross_validate(queries),
+            "cross_validation_no_pictures": cross_validate(queries, False)}
     write_json(out, card)
     return card
 
@@ -106,7 +115,8 @@ def queries_of(row: dict, found: dict) -> tuple[list[Query], bool]:
         queries.append(make_query(group, hypotheses, [*right, False], found))
     takes = [h for h in hypotheses if h.source != row["source"] or is_elsewhere(h, row)]
     if len(strangers) < len(takes):
-        queries.append(make_query(group, takes, [False] * len(takes) + [True], found))
+        queries.append(replace(make_query(group, takes, [False] * len(takes) + [True], found),
+                               weight=TAKE_WEIGHT))
     return queries, any(right) or not row["source"]
 
 
@@ -131,7 +141,18 @@ def is_elsewhere(hypothesis: Hypothesis, row: dict) -> bool:
 
 
 def fit(queries: list[Query]) -> np.ndarray:
-    """Coefficients [F] of the conditional logit."""
+    """Coefficients [F]; those of either case, with pictures and without, from its own queries."""
+    coefficients = np.zeros(len(FEATURES))
+    for columns in (slice(0, len(SEEN)), slice(len(SEEN), None)):
+        own = [replace(query, features=query.features[:, columns]) for query in queries
+               if query.features[:, columns.start].any()]  # where the bias is 1
+        if own:
+            coefficients[columns] = fit_case(own)
+    return coefficients
+
+
+def fit_case(queries: list[Query]) -> np.ndarray:
+    """Coefficients of the conditional logit for the columns that these queries have."""
     every = np.concatenate([query.features for query in queries])
     scale = every.std(axis=0)
     scale[scale < 1e-9] = 1.0
@@ -142,18 +163,26 @@ def fit(queries: list[Query]) -> np.ndarray:
         for query in queries:
             chances = probabilities(query.features, coefficients)
             mass = chances[query.right].sum()
-            value -= np.log(max(mass, 1e-12))
+            value -= query.weight * np.log(max(mass, 1e-12))
             pull = chances * (1 - query.right / max(mass, 1e-12))
-            slope += pull[:-1] @ query.features
-        count = len(queries)
+            slope += query.weight * pull[:-1] @ query.features
+        count = sum(query.weight for query in queries)
         return (value / count + PENALTY * (standardised[1:]**2).sum() / 2,
                 slope / scale / count + PENALTY * np.append(0, standardised[1:]))
 
-    return minimize(loss, np.zeros(len(FEATURES)), jac=True, method="L-BFGS-B").x / scale
+    bounds = [(0 if name in NEVER_AGAINST else None, None) for name in SEEN[:every.shape[1]]]
+    start = np.zeros(every.shape[1])
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x / scale
 
 
-def cross_validate(queries: list[Query]) -> dict[str, float]:
-    """Figures on sources that were left out of the fit."""
+def cross_validate(queries: list[Query], pictures: bool = True) -> dict[str, float]:
+    """Figures on sources that were left out of the fit; of the queries with pictures or without.
+
+    Empty where there are none.
+    """
+    queries = [query for query in queries if query.features[:, 0].any() == pictures]
+    if not queries:
+        return {}
     groups = sorted({query.group for query in queries})
     chances: list[tuple[Query, np.ndarray]] = []
     for fold in range(FOLDS):
