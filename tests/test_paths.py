@@ -5,8 +5,9 @@ import pytest
 
 from models.motion import MotionGrid
 from test_matching import CELLS, FRAMES, START, along, cut, motion
-from utils.matching import (energies, pair_scores, prepare, refine, rough_places, sample_offsets)
-from utils.paths import MIN_STRETCH, SHARE, find_stretches, follow, gains, path_gain
+from utils.matching import (Alignment, energies, pair_scores, prepare, refine, rough_places, sample_offsets)
+from utils.paths import (MIN_STRETCH, SHARE, find_stretches, follow, gains, path_gain,
+                         runs_evenly)
 
 
 def found(fake: MotionGrid, source: MotionGrid):
@@ -49,6 +50,14 @@ def test_a_path_stays_inside_of_the_source():
     source = motion(0, 50)
     path = found(along(source, np.delete(np.arange(50), [20, 30])), source)
     assert (path.start, path.end) == (0, 49)
+
+
+@pytest.mark.parametrize("rate, phase, gone, even", [
+    (1.0, 0.0, [], True), (1.25, 0.75, [], True), (1.0, 0.0, [7], False), (0.8, 0.5, [20], False)])
+def test_what_runs_evenly(rate, phase, gone, even):
+    at = np.delete(START + sample_offsets(40, rate, phase), gone)
+    mean = rate if even else (at[-1] - at[0]) / (len(at) - 1)
+    assert runs_evenly(Alignment(0.9, at, mean, phase)) == even
 
 
 @pytest.mark.parametrize("pieces", [((70, 90), (10, 30)), ((5, 25), (60, 95), (30, 44))])

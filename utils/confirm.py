@@ -23,6 +23,7 @@ from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_windo
 from utils.files import read_image
 from utils.geometry import square_onto
 from utils.layout import VideoRecord, evenly_spaced, frame_name
+from utils.paths import runs_evenly
 from utils.picture_path import PicturePair, follow_pictures
 from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
@@ -36,7 +37,7 @@ KEPT = 2 * MOMENTS  # pictures of a fake
 NEAR = 8  # frames before and after a place that it may be moved by
 SIDE = 64  # pixels of the person square in which frames are told apart
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
-FINE = 0.8  # motion or pose score from which on a copy is not too coarse to tell frames apart
+FINE = 0.8  # motion score from which on a copy is not too coarse to tell frames apart
 CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a place
 # beside which no other need be looked at
 
@@ -182,13 +183,15 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, source: np.ndarray,
                              view.source.square, fake.look)
     if view.backwards:
         person = person.reversed()
-    view = replace(view, grid=person.grid.warped(onto).pooled(), pose=person.poses.mapped(onto),
-                   registered=True)
-    best = replace(refined(Place(view, one.alignment)), mapping=mapping)
-    if max(best.hypothesis.motion_score, best.hypothesis.pose_score) >= FINE:
-        pair = PicturePair(person.poses.mapped(onto, SIDE), source, first - view.source.first,
-                           view.backwards)
-        alignment = follow_pictures(view.scores, best.alignment,
-                                    tuple(dict.fromkeys((1.0, view.natural))), pair)
-        best = replace(best, alignment=alignment, hypothesis=view.judge(alignment))
-    return replace(best, hypothesis=replace(best.hypothesis, picture_score=mapping.agreement))
+    pose = person.poses.mapped(onto)
+    mapped = replace(view, grid=person.grid.warped(onto).pooled(), pose=pose, registered=True)
+    best = max((refined(Place(mapped, one.alignment)),
+                replace(one, view=replace(view, pose=pose))),
+               key=lambda found: found.hypothesis.motion_score)
+    alignment = best.alignment
+    if not runs_evenly(alignment) and best.hypothesis.motion_score >= FINE:
+        pair = PicturePair(person.poses.mapped(onto, SIDE), source, first - view.source.first)
+        usual = tuple(dict.fromkeys((1.0, view.natural)))
+        alignment = follow_pictures(best.view.scores, alignment, usual, pair)
+    return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
+        best.view.judge(alignment), picture_score=mapping.agreement))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from utils.matching import MAX_STEP, RATES, Alignment, PairScores, sample_offsets
+from utils.matching import MAX_STEP, PHASES, RATES, Alignment, PairScores, sample_offsets
 
 LEEWAY = 4  # frames that a path may leave its straight line by, beside what the end asks for
 MOVE_PRICE = 1.6  # of a dropped or doubled frame, mean energies of a pair
@@ -47,6 +47,13 @@ def follow(scores: PairScores, near: Alignment, rates: Sequence[float]) -> Align
                 straight = not moves
                 best, least = Alignment(near.score, path, rate if straight else mean_rate), cost
     return best
+
+
+def runs_evenly(alignment: Alignment) -> bool:
+    """Whether no frame of a fake was dropped or doubled, as far as its alignment tells."""
+    count, rate = len(alignment.at), alignment.rate
+    return any(np.array_equal(alignment.at, alignment.start + sample_offsets(count, rate, phase))
+               for phase in PHASES)
 
 
 def _rate_price(rate: float, free: Sequence[float]) -> float:

@@ -6,9 +6,9 @@ fake is compared with every source frame near its place: grey pictures of the pe
 means over time, which the face, the clothes and the light decide. A dynamic programme over both
 kinds of evidence (utils/paths.py) gives the path.
 
-Two things would mislead it. A coarse copy lags: blocks that the encoder skips still show the frame
-before, so a picture may be a blend of two. And a path that may jump freely follows noise: a jump is
-expected where the rest of the fake has shown jumps, and dear where it has not.
+A path that may jump freely follows noise: a jump is expected where the rest of the fake has shown
+jumps, and dear where it has not. Where motion shows no jump at all pictures are not asked: coarse
+copies lag, for blocks that the encoder skips still show the frame before.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,6 @@ from models.pose import PoseClip
 from utils.matching import Alignment, PairScores, sample_offsets
 from utils.paths import MOST_MOVES, least_path
 
-LAGS = (0.0, 0.25, 0.5)  # share of the frame before in a picture that are tried
-SHIFTS = (0, -1, 1, -2, 2)  # frames by which a path may be wrong when the lag is told
 INDEPENDENT = 30.0  # as many values tell frames apart, however many pixels there are: neighbours
 # share their noise
 MOTION_WORTH = 10.0  # what an explained pair of frames is worth beside them
@@ -43,7 +41,6 @@ class PicturePair:
     fake: PoseClip  # [n, S, S]
     source: np.ndarray  # [m, S, S] uint8
     first: int  # frame of the source, as its scores count them, that source[0] is
-    backwards: bool = False  # whether the fake, and its pictures here, run backwards
 
     @property
     def seen(self) -> np.ndarray:
@@ -51,24 +48,23 @@ class PicturePair:
         return self.fake.weight.mean(0) > SEEN
 
 
-def picture_costs(pair: PicturePair, at: np.ndarray, lags: Sequence[float]) -> np.ndarray | None:
+def picture_costs(pair: PicturePair, at: np.ndarray) -> np.ndarray | None:
     """How little every frame of the fake looks like every frame of the source, [n, m].
 
-    at: [n] frames of pair.source that it shows as far as is known; they tell contrast, noise and
-    lag. In units of the noise, for INDEPENDENT pixels; None where too little of a person is seen.
+    at: [n] frames of pair.source that it shows as far as is known; they tell contrast and noise. In
+    units of the noise, for INDEPENDENT pixels; None where too little of a person is seen.
     """
     seen = pair.seen
     if seen.sum() < LEAST_PIXELS:
         return None
     fake, source = (_levelled(grey, pair.fake.weight.mean(0))[:, seen]
                     for grey in (pair.fake.grey, pair.source))
-    course = fake - fake.mean(0)
-    shifted = [np.clip(at + shift, 0, len(source) - 1) for shift in SHIFTS]
-    fits = [_fit(course, source, near, lag) for lag in lags for near in shifted]
-    noise, sharp, shown = min(fits, key=lambda fit: float(np.log(fit[0]).sum()))
-    deviation = np.sqrt(noise)
-    costs = _squared_distances(course / deviation, shown / deviation)
-    costs[0] = _squared_distances(course[:1] / deviation, sharp / deviation)[0]
+    fake -= fake.mean(0)
+    source -= source[at].mean(0)
+    along = source[at]
+    source *= np.clip((fake * along).sum() / max(float((along**2).sum()), 1e-6), *CONTRAST)
+    deviation = np.sqrt((fake - source[at]).var(0) + NOISE)
+    costs = _squared_distances(fake / deviation, source / deviation)
     return costs * (INDEPENDENT / max(float(np.median(costs.min(1))), 1e-6))
 
 
@@ -76,21 +72,6 @@ def _levelled(grey: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """[T, S, S] float32 without the mean of every frame: lamps flicker."""
     values = grey.astype(np.float32)
     return values - ((values * weight).sum((1, 2)) / max(weight.sum(), 1e-6))[:, None, None]
-
-
-def _fit(course: np.ndarray, source: np.ndarray, at: np.ndarray,
-         lag: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The source as a copy with a lag would show it: noise per pixel [p] that is left along `at`,
-    and the source's pictures [m, p] as they are and as they lag, in the contrast of the copy."""
-    late = source.copy()
-    late[1:] = (1 - lag) * source[1:] + lag * source[:-1]
-    along = late[at]
-    along[0] = source[at[0]]  # the first frame of a video has none to lag behind
-    mean = along.mean(0)
-    along = along - mean
-    contrast = np.clip((course * along).sum() / max(float((along**2).sum()), 1e-6), *CONTRAST)
-    noise = (course - contrast * along).var(0) + NOISE
-    return noise, contrast * (source - mean), contrast * (late - mean)
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -107,10 +88,8 @@ def follow_pictures(scores: PairScores, near: Alignment, usual: Sequence[float],
     """
     unit = (float(scores.fake_energy.mean()) + 1e-6) / MOTION_WORTH
     price, at = DEAREST, near.at
-    # how a rate was sampled looks like a lag
-    lags = LAGS if near.rate in usual and not pair.backwards else LAGS[:1]
     for _ in range(ROUNDS):
-        costs = _placed(pair, at, lags, scores.dot.shape[2])
+        costs = _placed(pair, at, scores.dot.shape[2])
         if costs is None:
             return near
         path, rate, jumps = _best_path(scores, near, at, usual, costs * unit, price * unit)
@@ -126,11 +105,10 @@ def follow_pictures(scores: PairScores, near: Alignment, usual: Sequence[float],
     return Alignment(near.score, at, mean_rate if jumps else rate, near.phase)
 
 
-def _placed(pair: PicturePair, at: np.ndarray, lags: Sequence[float],
-            frames: int) -> np.ndarray | None:
+def _placed(pair: PicturePair, at: np.ndarray, frames: int) -> np.ndarray | None:
     """picture_costs() for all frames of the source, [n, frames]; FAR where none was read."""
     inside = np.clip(at - pair.first, 0, len(pair.source) - 1)
-    costs = picture_costs(pair, inside, lags)
+    costs = picture_costs(pair, inside)
     if costs is None:
         return None
     placed = np.full((len(costs), frames), FAR, np.float32)

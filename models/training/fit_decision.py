@@ -197,8 +197,15 @@ def cross_validate(queries: list[Query], pictures: bool = True) -> dict[str, flo
             "right_answer": round(float(top[:, 1].mean()), 4),
             "auroc_source_here": round(auroc(here, absent), 4),
             "calibration_error": round(calibration_error(*top.T), 4),
-            "rejected_without_source": round(float((absent < 0.5).mean()), 4),
+            "rejected_strangers": _rejected(chances, 1.0),
+            "rejected_other_takes": _rejected(chances, TAKE_WEIGHT),
             "lost_with_source": round(float((here < 0.5).mean()), 4)}
+
+
+def _rejected(chances: list[tuple[Query, np.ndarray]], weight: float) -> float:
+    """Share of the queries without a source that are rejected, of one weight."""
+    found = [c[-1] > 0.5 for query, c in chances if query.right[-1] and query.weight == weight]
+    return round(float(np.mean(found)), 4) if found else float("nan")
 
 
 if __name__ == "__main__":
