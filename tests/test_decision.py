@@ -10,8 +10,8 @@ from utils.decision import FEATURES, Hypothesis, evidence, explain, probabilitie
 from utils.files import InputError, write_json
 
 PLACE = Hypothesis(source="a.mp4", start=10, end=34, rate=1.0, flip=0, motion_score=0.8,
-                   pose_score=0.7,
-                   scene_score=0.6, inliers=0, background_inliers=0, registered=False)
+                   pose_score=0.7, scene_score=0.6, inliers=0, background_inliers=0,
+                   registered=False, picture_score=0.8)
 
 
 def chances_of(hypotheses: list[Hypothesis], frames: int = 25, movement: float = 1.0):
@@ -42,6 +42,25 @@ def test_evidence_has_a_row_per_place_and_a_column_per_feature():
     assert rows.shape == (3, len(FEATURES)) and np.isfinite(rows).all()
     assert evidence([], 25, 1.0).shape == (0, len(FEATURES))
     assert np.isfinite(evidence([PLACE], 2, 0.0)).all()
+
+
+def test_without_any_picture_the_same_evidence_stands_in_other_columns():
+    unseen = replace(PLACE, picture_score=None)
+    seen_row, = evidence([PLACE], 25, 1.0)
+    row, = evidence([unseen], 25, 1.0)
+    split = len(decision.SEEN)
+    assert not row[:split].any() and not seen_row[split:].any()
+    assert row[split:].tolist() == seen_row[:len(decision.UNSEEN)].tolist()
+    both = evidence([PLACE, unseen], 25, 1.0)  # one was looked at: that the other was not is told
+    looked = decision.FEATURES.index("looked_at")
+    assert both[:, looked].tolist() == [1, 0] and not both[:, split:].any()
+    far = replace(unseen, source="b.mp4", motion_score=0.3, pose_score=None)
+    assert chances_of([unseen, far])[0] > 0.5
+
+
+def test_a_place_whose_pictures_do_not_agree_is_less_likely():
+    chances = [chances_of([replace(PLACE, picture_score=score)])[0] for score in (0.05, 0.4, 0.9)]
+    assert chances == sorted(chances) and chances[0] < chances[2]
 
 
 def test_two_equal_places_share():
@@ -130,11 +149,12 @@ def test_explanations_are_plain(chances, word):
     text = explain(word, places, np.array(chances))
     assert "0.80" in text and f"{100 * chances[0]:.0f} %" in text
     assert ("a.mp4" in text) == (word == "no_source")
-    seen = explain(word, [replace(PLACE, pose_score=0.5, inliers=31), *places[1:]],
-                   np.array(chances))
-    assert "31 local features" in seen
-    seen = explain(word, [replace(PLACE, picture_score=0.77), *places[1:]], np.array(chances))
-    assert "pictures agree 0.77" in seen
+    assert "pictures agree 0.80" in text
+    unseen = replace(PLACE, picture_score=None)
+    told = explain(word, [replace(unseen, inliers=31), *places[1:]], np.array(chances))
+    assert "31 local features" in told
+    told = explain(word, [replace(unseen, pose_score=None), *places[1:]], np.array(chances))
+    assert "cosine is 0.60" in told
 
 
 def test_coefficients_come_in_the_order_of_the_features(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.training.fit_decision import main, read_queries, truth_of
+from models.training.fit_decision import NEVER_AGAINST, main, read_queries, truth_of
 from utils.decision import FEATURES, Hypothesis, load_coefficients
 from utils.files import InputError, write_json
 from utils.layout import fake_result_path
@@ -16,8 +16,8 @@ COLUMNS = ("fake", "source", "start_frame", "end_frame", "tier", "speed", "frame
            "fake_start_frame", "fake_end_frame")
 
 
-def place(source: str, start: int, score: float) -> Hypothesis:
-    return Hypothesis(source, start, start + 24, 1.0, 0, score, None, 0.5, 0, 0, False)
+def place(source: str, start: int, score: float, picture: float | None = None) -> Hypothesis:
+    return Hypothesis(source, start, start + 24, 1.0, 0, score, None, 0.5, 0, 0, False, picture)
 
 
 def truth_row(fake: str, source: str, start: int, first: int = 0, last: int = 24) -> dict:
@@ -25,17 +25,19 @@ def truth_row(fake: str, source: str, start: int, first: int = 0, last: int = 24
                               first, last), strict=True))
 
 
-def write_results(root: Path, fakes: int, rng: np.random.Generator) -> Path:
+def write_results(root: Path, fakes: int, rng: np.random.Generator,
+                  pictures: bool = False) -> Path:
     """Fakes of ten sources, one in five without its source; returns the table of the truth."""
     rows = []
     for number in range(fakes):
         source = "" if number % 5 == 4 else f"clip_{number % 10}.mp4"
         fake = f"clip_{number % 10}_fake_{number:02d}.mp4"
         rows.append(truth_row(fake, source, 30))
-        places = [place(f"other_{k}.mp4", 10 * k, rng.normal(0.4, 0.08)) for k in range(4)]
+        here, gone = (0.8, 0.05) if pictures else (None, None)
+        places = [place(f"other_{k}.mp4", 10 * k, rng.normal(0.4, 0.08), gone) for k in range(4)]
         if source:
-            places += [place(source, 30, rng.normal(0.85, 0.08)),
-                       place(source, 90, rng.normal(0.4, 0.08))]
+            places += [place(source, 30, rng.normal(0.85, 0.08), here),
+                       place(source, 90, rng.normal(0.4, 0.08), here)]
         write_json(fake_result_path(root, Path(fake).stem), {
             "traces": [{"fake_start_frame": 0, "fake_end_frame": 24}],
             "stretches": [{"evidence": {"frames": 25, "movement_px": 0.3,
@@ -48,14 +50,25 @@ def write_results(root: Path, fakes: int, rng: np.random.Generator) -> Path:
     return table
 
 
-def test_what_is_fitted_tells_places_from_strangers(tmp_path):
-    table = write_results(tmp_path, 60, np.random.default_rng(0))
+@pytest.mark.parametrize("pictures", [False, True])
+def test_what_is_fitted_tells_places_from_strangers(tmp_path, pictures):
+    table = write_results(tmp_path, 60, np.random.default_rng(0), pictures)
     card = main([tmp_path], [table], tmp_path / "decision.json")
     assert card["queries"] == 60 + 48 + 48 and card["left_out"] == 0  # strangers, all, other takes
-    assert card["cross_validation"]["right_answer"] > 0.95
-    assert card["cross_validation"]["auroc_source_here"] > 0.98
-    coefficients = load_coefficients(tmp_path / "decision.json")
-    assert coefficients[FEATURES.index("motion")] > 1
+    case, other = ("cross_validation", "cross_validation_no_pictures")[::1 if pictures else -1]
+    assert card[case]["right_answer"] > 0.95 and card[case]["auroc_source_here"] > 0.98
+    assert card[case]["rejected_strangers"] > 0.95 and card[other] == {}
+    coefficients = dict(zip(FEATURES, load_coefficients(tmp_path / "decision.json")))
+    own, unused = ("motion", "motion, no pictures")[::1 if pictures else -1]
+    assert coefficients[own] > 1 and coefficients[unused] == 0
+    assert not pictures or coefficients["picture"] > 0
+
+
+def test_evidence_never_counts_against_a_place(tmp_path):
+    table = write_results(tmp_path, 60, np.random.default_rng(3), True)
+    main([tmp_path], [table], tmp_path / "decision.json")
+    coefficients = dict(zip(FEATURES, load_coefficients(tmp_path / "decision.json")))
+    assert all(coefficients[name] >= 0 for name in NEVER_AGAINST)
 
 
 def test_fitting_twice_gives_the_same(tmp_path):
