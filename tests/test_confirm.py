@@ -25,7 +25,8 @@ SCALE, LEFT, TOP = 0.7, 12, 8  # of the source's picture in the mirrored fake's
 
 
 def texture(rng: np.random.Generator, height: int, width: int, sigma: float) -> np.ndarray:
-    values = cv2.GaussianBlur(rng.normal(0, 1, (height, width, 3)).astype(np.float32), (0, 0), sigma)
+    values = rng.normal(0, 1, (height, width, 3)).astype(np.float32)
+    values = cv2.GaussianBlur(values, (0, 0), sigma)
     return (128 + 45 * values / values.std()).clip(0, 255).astype(np.uint8)
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from models.motion import MotionGrid
 from test_matching import CELLS, FRAMES, START, along, cut, motion
-from utils.matching import (Alignment, energies, pair_scores, prepare, refine, rough_places, sample_offsets)
+from utils.matching import (Alignment, energies, pair_scores, prepare, refine, rough_places,
+                            sample_offsets)
 from utils.paths import (MIN_STRETCH, SHARE, find_stretches, follow, gains, path_gain,
                          runs_evenly)
 

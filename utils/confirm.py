@@ -38,8 +38,8 @@ NEAR = 8  # frames before and after a place that it may be moved by
 SIDE = 64  # pixels of the person square in which frames are told apart
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 FINE = 0.8  # motion score from which on a copy is not too coarse to tell frames apart
-CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a place
-# beside which no other need be looked at
+CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a
+# place beside which no other need be looked at
 
 
 class FakePictures:

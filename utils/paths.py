@@ -6,7 +6,7 @@ irregularity (dynamic time warping with a penalty, Sakoe and Chiba 1978; segment
 per change point, Killick et al. 2012).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -61,20 +61,17 @@ def _rate_price(rate: float, free: Sequence[float]) -> float:
 
 
 def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float,
-               looks: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+               look: Callable[[int, np.ndarray], np.ndarray | float] = lambda index, at: 0.0
+               ) -> tuple[float, np.ndarray]:
     """Cheapest path within `reach` + LEEWAY frames of a line [n]: its cost and frames [n].
 
-    price: of a dropped or doubled frame; looks: [n, frames of the source] what each frame costs
-    there, beside what its motion leaves unexplained.
+    price: of a dropped or doubled frame; look: what a frame of the fake costs at frames of the
+    source, beside what its motion leaves unexplained.
     """
     drifts = np.arange(-reach - LEEWAY, reach + LEEWAY + 1)
     frames = scores.dot.shape[2]
-
-    def look(index: int) -> np.ndarray | float:
-        return 0.0 if looks is None else looks[index, np.clip(line[index] + drifts, 0, frames - 1)]
-
     inside = (line[0] + drifts >= 0) & (line[0] + drifts < frames)
-    cost = np.where(inside, look(0), np.inf)
+    cost = np.where(inside, look(0, line[0] + drifts), np.inf)
     came = np.zeros((len(line), len(drifts)), int)
     moves = np.arange(-MAX_STEP, MAX_STEP + 1)[:, None]
     reached = drifts - moves  # [moves, drifts], the drift before each move
@@ -89,7 +86,7 @@ def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float,
         gain = _gain(scores.dot[step, pair, at], scores.source_energy[step, at])
         options = np.where(known, cost[before] - gain + price * np.abs(moves), np.inf)
         came[pair + 1] = options.argmin(axis=0) - MAX_STEP
-        cost = options.min(axis=0) + look(pair + 1)
+        cost = options.min(axis=0) + look(pair + 1, there + drifts)
     place = int(cost.argmin())
     path, total = np.array(line), float(cost[place])
     if not np.isfinite(total):

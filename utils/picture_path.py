@@ -11,8 +11,9 @@ jumps, and dear where it has not. Where motion shows no jump at all pictures are
 copies lag, for blocks that the encoder skips still show the frame before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -31,6 +32,7 @@ LEAST_PIXELS = 20
 NOISE = 1.0  # squared grey levels that every pixel has at least
 CONTRAST = (0.3, 1.5)  # of the copy, range
 REACH = 2  # frames that a path may leave a line by, beside those of utils/paths.py
+MOST_FRAMES = 3000  # of a fake; 100 MB of pictures
 FAR = 1e6  # cost of a frame that was not looked at
 
 
@@ -88,11 +90,14 @@ def follow_pictures(scores: PairScores, near: Alignment, usual: Sequence[float],
     """
     unit = (float(scores.fake_energy.mean()) + 1e-6) / MOTION_WORTH
     price, at = DEAREST, near.at
+    if len(at) > MOST_FRAMES:
+        return near
     for _ in range(ROUNDS):
-        costs = _placed(pair, at, scores.dot.shape[2])
+        costs = picture_costs(pair, np.clip(at - pair.first, 0, len(pair.source) - 1))
         if costs is None:
             return near
-        path, rate, jumps = _best_path(scores, near, at, usual, costs * unit, price * unit)
+        look = partial(_look, costs * unit, pair.first)
+        path, rate, jumps = _best_path(scores, near, at, usual, look, price * unit)
         settled = np.array_equal(path, at)
         at, before = path, price
         share = min((jumps + RARE) / (len(at) + 2 * RARE), 0.5)
@@ -105,20 +110,15 @@ def follow_pictures(scores: PairScores, near: Alignment, usual: Sequence[float],
     return Alignment(near.score, at, mean_rate if jumps else rate, near.phase)
 
 
-def _placed(pair: PicturePair, at: np.ndarray, frames: int) -> np.ndarray | None:
-    """picture_costs() for all frames of the source, [n, frames]; FAR where none was read."""
-    inside = np.clip(at - pair.first, 0, len(pair.source) - 1)
-    costs = picture_costs(pair, inside)
-    if costs is None:
-        return None
-    placed = np.full((len(costs), frames), FAR, np.float32)
-    first, last = max(0, pair.first), min(frames, pair.first + len(pair.source))
-    placed[:, first:last] = costs[:, first - pair.first:last - pair.first]
-    return placed
+def _look(costs: np.ndarray, first: int, index: int, frames: np.ndarray) -> np.ndarray:
+    """Costs of one frame of the fake at frames of the source; FAR where none was read."""
+    inside = (frames >= first) & (frames < first + costs.shape[1])
+    return np.where(inside, costs[index, np.where(inside, frames - first, 0)], FAR)
 
 
 def _best_path(scores: PairScores, near: Alignment, at: np.ndarray, usual: Sequence[float],
-               costs: np.ndarray, price: float) -> tuple[np.ndarray, float, int]:
+               look: Callable[[int, np.ndarray], np.ndarray],
+               price: float) -> tuple[np.ndarray, float, int]:
     """The cheapest path along the alignment or along a straight line through an end of it or of
     the path so far: frames [n], the rate of its line, and how many frames it jumps."""
     lines = [(near.at, near.rate, 0.0 if near.rate in usual else price)]
@@ -129,6 +129,6 @@ def _best_path(scores: PairScores, near: Alignment, at: np.ndarray, usual: Seque
         lines += [(start + line, rate, 0.0) for start in sorted(starts)]
     found = []
     for line, rate, extra in lines:
-        cost, path = least_path(scores, line, REACH, price, costs)
+        cost, path = least_path(scores, line, REACH, price, look)
         found.append((cost + extra, path, rate, int(np.abs(np.diff(path - line)).sum())))
     return min(found, key=lambda f: f[0])[1:]

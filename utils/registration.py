@@ -77,7 +77,7 @@ def find_keypoints(image: np.ndarray, background: np.ndarray,
 
 
 def _spread(found: Sequence[cv2.KeyPoint], shape: tuple[int, int]) -> list[cv2.KeyPoint]:
-    """The MAX_KEYPOINTS strongest, and the strongest ones of each cell of a grid, strongest first."""
+    """The MAX_KEYPOINTS strongest and the strongest of each cell of a grid, strongest first."""
     room = np.full((GRID, GRID), MAX_KEYPOINTS // GRID**2)
     chosen = []
     for rank, keypoint in enumerate(sorted(found, key=lambda keypoint: -keypoint.response)):
