@@ -151,7 +151,8 @@ def trace(query: Query, views: list[View], index: MotionIndex) -> list[tuple]:
     tools = Tools(None, None, None, index, load_coefficients(), 1, False, False)
     fake = Fake(query.record, query.record.frames, query.motion,
                 float(np.abs(query.motion.grid.flow).mean()), None, None)
-    rows = [answer["trace"] for answer in trace_stretches(views, fake, made_with, index.read, tools)]
+    answers = trace_stretches(views, fake, made_with, index.read, tools)
+    rows = [answer["trace"] for answer in answers]
     return [(row.verdict, row.start_frame, row.end_frame, row.rate and round(row.rate, 3), row.flip)
             for row in rows]
 

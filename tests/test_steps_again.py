@@ -11,7 +11,7 @@ import pytest
 from clips import person_frames, write_clip
 from project import (CUT, LENGTH, MADE, PLAIN, SCRIPT, SEEDS, SHORT, STEPS, TABLES, TRUTH, again,
                      command, stamps, traces)
-from utils.files import InputError
+from utils.files import InputError, read_json
 from utils.layout import VideoRecord, frame_name
 from utils.tables import read_table
 
@@ -121,3 +121,19 @@ def test_killed_and_run_again(project, tmp_path):
         assert VideoRecord.read(root / "-gespiegelt ü").frames == list(range(CUT))
         count = len(list((root / "-gespiegelt ü").glob("*.png")))
         assert count == (0 if kind == "rect" else CUT)
+
+
+def test_a_video_that_is_gone_for_a_while_is_said_and_looked_at_when_it_is_back(own_copy):
+    video, away = own_copy / "source_data/talk one.mp4", own_copy / "away.mp4"
+    path = own_copy / f"step5_flow_trace/fakes/{Path(SCRIPT).stem}.json"
+    before = path.read_bytes()
+    video.rename(away)
+    assert SCRIPT in again(5)[5].done
+    found = read_json(path)
+    assert found["made_with"]["no_pictures"] == ["talk one.mp4"]
+    places = [h for h in found["stretches"][0]["alternatives"] if h["source"] == "talk one.mp4"]
+    assert places and all(h["picture_score"] is None for h in places)
+    away.rename(video)
+    assert SCRIPT in again(5)[5].done and path.read_bytes() == before
+    best = read_json(path)["stretches"][0]["alternatives"][0]
+    assert best["source"] == "talk one.mp4" and best["picture_score"] > 0.5
