@@ -24,6 +24,7 @@ POOLED_PX = 3.0  # RANSAC tolerance of the pooled fit
 AFFINE_INLIERS = 20  # pooled matches from which on an affine map is trusted
 MIN_COVER = 0.05  # share of the fake's picture that a mapping must cover
 MAX_STRETCH = 1.35  # largest ratio of the axes' scales of a plausible mapping
+GOOD = 0.6  # agreement of a guess beside which no local features are needed
 AGREES = 0.4  # agreement from which on the pictures count as lying on each other
 
 
@@ -84,19 +85,26 @@ def find_mapping(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
     """How the source's picture lies in the fake's.
 
     fakes, sources: [H, W, 3] uint8 BGR, the same moments of both; guesses: mappings [2, 3] to try
-    beside the one found by local features and the plain one; features: gives those of a moment of
-    the fake, of its mirror image if `flip`, where they are known already.
+    beside the plain one and, where none of them is good, those found by local features; features:
+    gives those of a moment of the fake, of its mirror image if `flip`, where they are known already.
     """
     if flip:
         fakes = [np.ascontiguousarray(fake[:, ::-1]) for fake in fakes]
-    features = features or (lambda moment: everywhere(fakes[moment], fake=True))
-    guesses = [*guesses, *plain_mappings(fakes[0], sources[0]),
-               *pooled_features(features, sources, fakes[0].shape[1])]
     small_fakes, fake_scale = shrink(fakes)
     small_sources, source_scale = shrink(sources)
-    tried = [rescaled(guess, fake_scale, source_scale) for guess in guesses if plausible(guess)]
     slopes = [gradients(fake) for fake in small_fakes]
-    scores = [agreement(slopes, small_sources, guess) for guess in tried]
+    tried, scores = [], []
+
+    def judge(found: list[np.ndarray]) -> None:
+        for guess in found:
+            if plausible(guess):
+                tried.append(rescaled(guess, fake_scale, source_scale))
+                scores.append(agreement(slopes, small_sources, tried[-1]))
+
+    judge([*guesses, *plain_mappings(fakes[0], sources[0])])
+    if max(scores) < GOOD:
+        features = features or (lambda moment: everywhere(fakes[moment], fake=True))
+        judge(pooled_features(features, sources, fakes[0].shape[1]))
     best = tried[int(np.argmax(scores))]
     polished = polish(small_fakes, small_sources, best)
     if polished is not None and plausible(polished):
@@ -161,9 +169,9 @@ def pooled_features(features: Callable[[int], Keypoints], sources: list[np.ndarr
 def gradients(image: np.ndarray) -> np.ndarray:
     """[H, W] float32 -> [H, W, 2]: slopes, the strong ones held back so that no edge rules."""
     smooth = cv2.GaussianBlur(image, (0, 0), 1.0)
-    slopes = np.stack([cv2.Sobel(smooth, cv2.CV_32F, 1, 0),
-                       cv2.Sobel(smooth, cv2.CV_32F, 0, 1)], axis=-1)
-    return slopes / np.sqrt(np.linalg.norm(slopes, axis=-1, keepdims=True) + 1)
+    slopes = [cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)]
+    held_back = 1 / np.sqrt(cv2.magnitude(*slopes) + 1)
+    return cv2.merge([slope * held_back for slope in slopes])
 
 
 def agreement(slopes: list[np.ndarray], sources: list[np.ndarray], matrix: np.ndarray) -> float:
@@ -177,9 +185,9 @@ def agreement(slopes: list[np.ndarray], sources: list[np.ndarray], matrix: np.nd
         picture, covered = warp(source, matrix, slope.shape[1::-1], False)
         if covered.mean() < MIN_COVER:
             return -1.0
-        a, b = slope * covered[..., None], gradients(picture) * covered[..., None]
-        both, of_fake, of_source = (block_sums((x * y).sum(-1))
-                                    for x, y in ((a, b), (a, a), (b, b)))
+        (ax, ay), (bx, by) = cv2.split(slope), cv2.split(gradients(picture))
+        both, of_fake, of_source = (block_sums(values * covered) for values in (
+            ax * bx + ay * by, ax * ax + ay * ay, bx * bx + by * by))
         weight = np.sqrt(of_source)
         scores.append(float((weight * both / np.sqrt(of_fake * of_source + 1)).sum()
                             / max(weight.sum(), 1e-6)))

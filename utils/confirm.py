@@ -127,7 +127,8 @@ def is_certain(one: Found, others: list[Found]) -> bool:
 def confirm(one: Found, fake: Fake, read_source: ReadSource) -> Found:
     """A place after its pictures were laid on the fake's. Raises VideoError."""
     at = np.array(alignment_of(one))
-    source, first, whole = _pictures(one.view.source, at, fake, read_source)
+    wanted = {int(at[m]) for m in evenly_spaced(len(at), MOMENTS)}
+    whole = {frame.index: shrunk(frame.image) for frame in read_source(one.view.source, wanted)}
     moments = [m for m in evenly_spaced(len(at), MOMENTS) if int(at[m]) in whole]
     if not moments:
         return one
@@ -143,24 +144,7 @@ def confirm(one: Found, fake: Fake, read_source: ReadSource) -> Found:
     judged = replace(one.hypothesis, picture_score=mapping.agreement)
     if mapping.agreement < SAME_SCENE:
         return replace(one, hypothesis=judged, mapping=mapping)
-    return laid_on(one, fake, mapping, source, first)
-
-
-def _pictures(source: IndexedSource, at: np.ndarray, fake: Fake, read_source: ReadSource
-              ) -> tuple[np.ndarray, int, dict[int, np.ndarray]]:
-    """The person in the frames around a place, [m, SIDE, SIDE] uint8, the number of the first of
-    them, and the whole pictures, shrunk(), of the moments that are laid on each other."""
-    low, high = max(0, int(at.min()) - NEAR), int(at.max()) + NEAR
-    wanted = {int(at[m]) for m in evenly_spaced(len(at), MOMENTS)}
-    small: list[np.ndarray] = []
-    whole: dict[int, np.ndarray] = {}
-    for frame in read_source(source, set(range(low, high + 1))):
-        if frame.index != low + len(small):  # one that cannot be decoded: what follows is not used
-            break
-        small.append(cut_square(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), source.square, SIDE))
-        if frame.index in wanted:
-            whole[frame.index] = shrunk(frame.image)
-    return np.stack(small) if small else np.empty((0, SIDE, SIDE), np.uint8), low, whole
+    return laid_on(one, fake, mapping, read_source)
 
 
 def guesses(one: Found, fake: Fake) -> list[np.ndarray]:
@@ -172,11 +156,10 @@ def guesses(one: Found, fake: Fake) -> list[np.ndarray]:
                               fake.record.width if one.view.flip else None)]
 
 
-def laid_on(one: Found, fake: Fake, mapping: ClipMapping, source: np.ndarray,
-            first: int) -> Found:
+def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSource) -> Found:
     """A place whose pictures lie on each other: compared through their mapping, to the frame.
 
-    source: [m, SIDE, SIDE] uint8, the person in the frames from number `first` on.
+    Raises VideoError.
     """
     view = one.view
     person, onto = laid_over(fake.motion, mapping.matrix, view.flip, fake.record.width,
@@ -190,8 +173,24 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, source: np.ndarray,
                key=lambda found: found.hypothesis.motion_score)
     alignment = best.alignment
     if not runs_evenly(alignment) and best.hypothesis.motion_score >= FINE:
+        source, first = person_at(view.source, alignment_of(best), read_source)
         pair = PicturePair(person.poses.mapped(onto, SIDE), source, first - view.source.first)
         usual = tuple(dict.fromkeys((1.0, view.natural)))
         alignment = follow_pictures(best.view.scores, alignment, usual, pair)
     return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
         best.view.judge(alignment), picture_score=mapping.agreement))
+
+
+def person_at(source: IndexedSource, at: list[int],
+              read_source: ReadSource) -> tuple[np.ndarray, int]:
+    """The person in the frames around a place, [m, SIDE, SIDE] uint8, and the number of the first
+    of them. Raises VideoError when none can be decoded."""
+    low, high = max(0, min(at) - NEAR), max(at) + NEAR
+    small: list[np.ndarray] = []
+    for frame in read_source(source, set(range(low, high + 1))):
+        if frame.index != low + len(small):  # one that cannot be decoded: what follows is not used
+            break
+        small.append(cut_square(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), source.square, SIDE))
+    if not small:
+        raise VideoError(f"{source.file}: frame {low} cannot be decoded")
+    return np.stack(small), low
