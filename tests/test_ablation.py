@@ -195,7 +195,7 @@ def ablate(batch: Path, out: Path, *variants: str, **options: object):
 def test_all_variants_of_a_small_set(batch, tmp_path, capsys, monkeypatch):
     summary = ablate(batch, tmp_path)
     assert (summary.done, summary.failed) == (
-        ["full", "raft", "imagenet", "no-mapping", "no-scene"], {})
+        ["full", "raft", "imagenet", "no-mapping", "no-pictures", "no-scene"], {})
     printed = capsys.readouterr().out
     rows = {(row["group"], row["metric"]): row for row in read_table(tmp_path / "ablation.csv")}
     for name in ablation.VARIANTS:
@@ -203,12 +203,14 @@ def test_all_variants_of_a_small_set(batch, tmp_path, capsys, monkeypatch):
         assert ((name, "start ±1") in rows) == (name != "scene-only")
         assert ((name, "step 5, s per fake") in rows) == (tmp_path / name / "run.json").is_file()
     found = {name: read_json(tmp_path / name / "trace/fakes/two.json")
-             for name in ("full", "raft", "no-mapping", "no-scene")}
+             for name in ("full", "raft", "no-mapping", "no-pictures", "no-scene")}
     for name, flow in (("full", "dis"), ("raft", "raft")):
         assert found[name]["made_with"]["settings"]["flow"].startswith(flow)
     views = {name: result["stretches"][0]["alternatives"] for name, result in found.items()}
     assert any(h["inliers"] for h in views["full"])
     assert not any(h["inliers"] for h in views["no-mapping"] + views["no-scene"])
+    assert any(h["picture_score"] is not None for h in views["full"])
+    assert all(h["picture_score"] is None for h in views["no-pictures"])
 
     monkeypatch.setattr(ablation, "run_step5", None)  # would be a TypeError
     assert ablate(batch, tmp_path).done == []
