@@ -69,6 +69,14 @@ def test_a_small_picture_in_a_busy_one_gets_its_share_of_the_keypoints():
     assert corner_error(cv2.invertAffineTransform(found.matrix), similarity(0.5, 0, 300, 200)) < 3
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 16), (40, 30)])
+@pytest.mark.parametrize("spread", [False, True])
+def test_a_picture_without_anything_in_it_has_no_keypoints(size, spread):
+    image = np.full((*size, 3), 90, np.uint8)
+    found = find_keypoints(image, np.ones(size, bool), spread=spread)
+    assert found.points.shape == (0, 2) and found.descriptors.shape == (0, 128)
+
+
 def test_spread_keypoints_are_the_same_where_there_are_few():
     image = cv2.GaussianBlur(photo("coffee"), (0, 0), 4)
     everywhere = np.ones(image.shape[:2], bool)

@@ -64,7 +64,8 @@ def find_keypoints(image: np.ndarray, background: np.ndarray,
         allowed = cv2.resize(allowed, grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
     sift = cv2.SIFT_create(nfeatures=0 if spread else MAX_KEYPOINTS, contrastThreshold=0.02)
     if spread:
-        found, descriptors = sift.compute(grey, _spread(sift.detect(grey, allowed), grey.shape))
+        found = _spread(sift.detect(grey, allowed), grey.shape)
+        found, descriptors = sift.compute(grey, found) if found else ([], None)
     else:
         found, descriptors = sift.detectAndCompute(grey, allowed)
     if not found:
