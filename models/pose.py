@@ -79,9 +79,15 @@ def pose_score(fake: PoseClip, source: np.ndarray) -> float:
     return float((f * g * weight).sum() / norm) if norm > 1e-6 else 0.0
 
 
-def _course(grey: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Changes over time of every pixel: no mean per frame (flicker), no mean per pixel."""
+def levelled(grey: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """[T, S, S] float32 without the mean of every frame, for lamps flicker; weight: [S, S]."""
     values = grey.astype(np.float32)
     values -= ((values * weight).sum((1, 2)) / max(weight.sum(), 1e-6))[:, None, None]
+    return values
+
+
+def _course(grey: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Changes over time of every pixel: no mean per frame, no mean per pixel."""
+    values = levelled(grey, weight)
     values -= values.mean(axis=0)
     return values / (values.std(axis=0) + SOFT_GREY)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from models.motion import Square
+from utils.geometry import square_onto
 from utils.registration import MIN_INLIERS, Keypoints, find_keypoints, register
 
 WORK_SIDE = 640  # pixels; larger frames are scaled down to it
@@ -77,6 +79,20 @@ def plain_mappings(fake: np.ndarray, source: np.ndarray) -> list[np.ndarray]:
     middle, source_middle = ((np.array(image.shape[1::-1]) - 1) / 2 for image in (fake, source))
     scales = (ratio, np.full(2, ratio.min()))
     return [np.column_stack([np.diag(scale), source_middle - scale * middle]) for scale in scales]
+
+
+def first_guesses(candidate: dict, flip: bool, fake_square: Square | None,
+                  source_square: Square | None, width: int) -> list[np.ndarray]:
+    """Mappings [2, 3] of whole pictures that are worth a try: step 4's, if it found one of this
+    kind, and person square onto person square, if both are known.
+
+    width: of the fake, pixels.
+    """
+    found = ([np.array(candidate["mapping"])] if candidate["mapping"] is not None
+             and bool(candidate["flip"]) == flip else [])
+    if fake_square is not None and source_square is not None:
+        found.append(square_onto(fake_square, source_square, width if flip else None))
+    return found
 
 
 def find_mapping(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,

@@ -18,10 +18,10 @@ import numpy as np
 from models.flow import FlowEstimator
 from models.motion import Square, cut_square
 from models.segmenter import Segmenter
-from utils.clip_mapping import ClipMapping, everywhere, find_mapping, rescaled, shrunk
+from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_guesses, rescaled,
+                                shrunk)
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import read_image
-from utils.geometry import square_onto
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.paths import runs_evenly
 from utils.picture_path import PicturePair, follow_pictures
@@ -127,33 +127,26 @@ def is_certain(one: Found, others: list[Found]) -> bool:
 def confirm(one: Found, fake: Fake, read_source: ReadSource) -> Found:
     """A place after its pictures were laid on the fake's. Raises VideoError."""
     at = np.array(alignment_of(one))
-    wanted = {int(at[m]) for m in evenly_spaced(len(at), MOMENTS)}
-    whole = {frame.index: shrunk(frame.image) for frame in read_source(one.view.source, wanted)}
-    moments = [m for m in evenly_spaced(len(at), MOMENTS) if int(at[m]) in whole]
+    moments = evenly_spaced(len(at), MOMENTS)
+    whole = {frame.index: shrunk(frame.image)
+             for frame in read_source(one.view.source, set(at[moments].tolist()))}
+    moments = [moment for moment in moments if int(at[moment]) in whole]
     if not moments:
         return one
-    frames, flip = [fake.frames[m] for m in moments], bool(one.view.flip)
-    fakes, sources = [fake.pictures.read(frame) for frame in frames], [whole[int(at[m])]
-                                                                       for m in moments]
-    scales = (fakes[0].shape[1] / fake.record.width,
-              sources[0].shape[1] / one.view.source.record.width)
-    small = find_mapping(fakes, sources, flip,
-                         [rescaled(guess, *scales) for guess in guesses(one, fake)],
+    frames, flip = [fake.frames[moment] for moment in moments], bool(one.view.flip)
+    fakes = [fake.pictures.read(frame) for frame in frames]
+    sources = [whole[int(at[moment])] for moment in moments]
+    source = one.view.source
+    scales = fakes[0].shape[1] / fake.record.width, sources[0].shape[1] / source.record.width
+    guesses = first_guesses(one.view.candidate, flip, fake.motion.square, source.square,
+                            fake.record.width)
+    small = find_mapping(fakes, sources, flip, [rescaled(guess, *scales) for guess in guesses],
                          lambda moment: fake.pictures.features(frames[moment], flip))
     mapping = replace(small, matrix=rescaled(small.matrix, *(1 / scale for scale in scales)))
     judged = replace(one.hypothesis, picture_score=mapping.agreement)
     if mapping.agreement < SAME_SCENE:
         return replace(one, hypothesis=judged, mapping=mapping)
     return laid_on(one, fake, mapping, read_source)
-
-
-def guesses(one: Found, fake: Fake) -> list[np.ndarray]:
-    """Mappings [2, 3] of whole pictures that are worth a try: step 4's, square onto square."""
-    candidate = one.view.candidate
-    own = ([np.array(candidate["mapping"])] if candidate["mapping"] is not None
-           and candidate["flip"] == one.view.flip else [])
-    return [*own, square_onto(fake.motion.square, one.view.source.square,
-                              fake.record.width if one.view.flip else None)]
 
 
 def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSource) -> Found:

@@ -13,11 +13,11 @@ copies lag, for blocks that the encoder skips still show the frame before.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
-from models.pose import PoseClip
+from models.pose import PoseClip, levelled
 from utils.matching import Alignment, PairScores, sample_offsets
 from utils.paths import MOST_MOVES, least_path
 
@@ -44,10 +44,13 @@ class PicturePair:
     source: np.ndarray  # [m, S, S] uint8
     first: int  # frame of the source, as its scores count them, that source[0] is
 
-    @property
-    def seen(self) -> np.ndarray:
-        """[S, S] bool, where the fake shows its person."""
-        return self.fake.weight.mean(0) > SEEN
+    @cached_property
+    def values(self) -> tuple[np.ndarray, np.ndarray]:
+        """Grey values of the fake [n, p] and of the source [m, p] where the fake shows its person,
+        without the mean of every frame."""
+        weight = self.fake.weight.mean(0)
+        return tuple(levelled(grey, weight)[:, weight > SEEN]
+                     for grey in (self.fake.grey, self.source))
 
 
 def picture_costs(pair: PicturePair, at: np.ndarray) -> np.ndarray | None:
@@ -56,24 +59,15 @@ def picture_costs(pair: PicturePair, at: np.ndarray) -> np.ndarray | None:
     at: [n] frames of pair.source that it shows as far as is known; they tell contrast and noise. In
     units of the noise, for INDEPENDENT pixels; None where too little of a person is seen.
     """
-    seen = pair.seen
-    if seen.sum() < LEAST_PIXELS:
+    fake, source = pair.values
+    if fake.shape[1] < LEAST_PIXELS:
         return None
-    fake, source = (_levelled(grey, pair.fake.weight.mean(0))[:, seen]
-                    for grey in (pair.fake.grey, pair.source))
-    fake -= fake.mean(0)
-    source -= source[at].mean(0)
+    fake, source = fake - fake.mean(0), source - source[at].mean(0)
     along = source[at]
     source *= np.clip((fake * along).sum() / max(float((along**2).sum()), 1e-6), *CONTRAST)
     deviation = np.sqrt((fake - source[at]).var(0) + NOISE)
     costs = _squared_distances(fake / deviation, source / deviation)
     return costs * (INDEPENDENT / max(float(np.median(costs.min(1))), 1e-6))
-
-
-def _levelled(grey: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """[T, S, S] float32 without the mean of every frame: lamps flicker."""
-    values = grey.astype(np.float32)
-    return values - ((values * weight).sum((1, 2)) / max(weight.sum(), 1e-6))[:, None, None]
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -11,9 +11,8 @@ import numpy as np
 
 from models.motion import Square, steady_square
 from utils import heatmap
-from utils.clip_mapping import ClipMapping, find_mapping, rescaled, shrunk
+from utils.clip_mapping import ClipMapping, find_mapping, first_guesses, rescaled, shrunk
 from utils.files import InputError, read_image
-from utils.geometry import square_onto
 from utils.heatmap import Look
 from utils.layout import frame_name, read_rectangles
 from utils.seek import read_frames
@@ -149,13 +148,10 @@ def guesses(roots: Roots, result: dict, stretch: Stretch) -> list[np.ndarray]:
     if candidate is None:
         return []
     found = [np.array(stretch.detail["mapping"])] if stretch.detail.get("mapping") else []
-    if candidate["mapping"] is not None and bool(candidate["flip"]) == stretch.flip:
-        found.append(np.array(candidate["mapping"]))
     own, facts = fake_square(roots, fake_id(result), record), source_facts(roots,
                                                                           candidate["source_id"])
-    if own is not None and facts is not None and facts.square is not None:
-        found.append(square_onto(own, facts.square, record["width"] if stretch.flip else None))
-    return found
+    return found + first_guesses(candidate, stretch.flip, own, facts and facts.square,
+                                 record["width"])
 
 
 def fit_pictures(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
