@@ -4,7 +4,9 @@ Nothing is written outside the target: an archive with a path that leaves it is 
 is unpacked, and links in it are thrown away afterwards.
 """
 
+import gzip
 import json
+import lzma
 import os
 import re
 import shutil
@@ -12,6 +14,7 @@ import subprocess
 import tarfile
 import uuid
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -107,8 +110,8 @@ def _unpack_into(archive: Path, folder: Path) -> None:
                 file.extractall(folder, filter="data")
         else:
             _run_program(archive, folder)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError,
-            RuntimeError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError,
+            EOFError, RuntimeError) as error:  # NotImplementedError, of kinds that zipfile cannot, is one
         raise InputError(f"{archive}: cannot be unpacked ({error})") from error
 
 

@@ -147,3 +147,14 @@ def test_damage_and_missing_programs_are_said_in_one_line(tmp_path, monkeypatch)
     ("a.part10.rar", False), ("a.tgz", True), ("a.mp4", False), (".a.zip", False)])
 def test_which_files_are_archives(name, expected):
     assert is_archive(Path(name)) == expected
+
+
+def test_a_zip_whose_content_is_damaged_is_named(tmp_path):
+    archive = tmp_path / "x.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.mp4", b"moving pictures" * 400)
+    content = bytearray(archive.read_bytes())
+    content[35] = 0xff  # begins a deflate block of a kind that there is not
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="x.zip: cannot be unpacked"):
+        unpack(archive, tmp_path / "out")

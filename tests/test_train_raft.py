@@ -223,3 +223,12 @@ def test_make_pair_tells_clean_from_damaged(bank):
     pairs = [make_pair(np.random.default_rng(seed), bank, SIZE) for seed in range(20)]
     assert {damaged for *_, damaged in pairs} == {True, False}
     assert all(np.isfinite(flow).all() and np.abs(flow).max() < 60 for _, _, flow, _ in pairs)
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", None])
+def test_weights_to_begin_with_that_are_none_are_named(tmp_path, content):
+    path = tmp_path / "w.pt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match="w.pt: not a raft_small state dict"):
+        trainer().begin_with(path)

@@ -7,7 +7,6 @@ motion: what counts is a relative error.
 
 import io
 import math
-import pickle
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models.fetch import ModelFileError
+from models.state import read_state
 from models.torchvision_compat import torchvision
 from utils.files import write_bytes
 
@@ -120,10 +121,10 @@ class Trainer:
     def begin_with(self, file: Path) -> None:
         """Take over the weights of a state dict. Raises ValueError when they do not fit."""
         try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            state = read_state(file)
             for network in (self.network, self.average):
                 network.load_state_dict(state)
-        except (OSError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+        except (ModelFileError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{file}: not a raft_small state dict ({reason})") from error
 
