@@ -54,7 +54,7 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 4  # to be raised when the same input would be traced another way
+METHOD = 5  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 
@@ -72,6 +72,7 @@ class Tools:
     overwrite: bool
     exhaustive: bool
     coarse: CoarseIndex | None = None
+    no_video: frozenset[str] = frozenset()
     scorer: "AngleScorer | None" = None
 
 
@@ -120,7 +121,8 @@ def main(video_root: Path = Path("./source_data/"),
                         workers=workers, root=index.root)
     if len(indexed.failed) == len(needed):
         raise InputError(f"{video_root}: none of the sources can be read there; check --video-root")
-    tools = replace(tools, coarse=CoarseIndex.brought_up_to_date(index))
+    tools = replace(tools, coarse=CoarseIndex.brought_up_to_date(index),
+                    no_video=without_video(needed, index))
     load = lru_cache(maxsize=256)(index.read)
     traced = run_batch(fakes.items(), partial(trace_fake, tools=tools, load=load),
                        name=lambda item: item[1].file, label="step 5, flow trace", workers=workers,
@@ -171,7 +173,8 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                  "coefficients": tools.coefficients.tolist(), "candidates": candidates,
                  "unreadable": [c["source"] for c in candidates
                                 if not tools.index.path(c["source_id"]).is_file()],
-                 "no_pictures": without_pictures(candidates, tools.index),
+                 "no_pictures": [c["source"] for c in candidates
+                                 if c["source_id"] in tools.no_video],
                  "searched": searched, "exhaustive": tools.exhaustive,
                  "motion_embedder": tools.scorer and tools.scorer.embedder.identity}
     if not tools.overwrite and is_answered(fake_id, tools.trace_root, made_with):
@@ -202,10 +205,11 @@ def searched_by_motion(candidates: list[dict], tools: Tools) -> dict:
     return tools.coarse.state
 
 
-def without_pictures(candidates: list[dict], index: MotionIndex) -> list[str]:
-    """Candidates whose motion is known, but whose video is not there to be looked at."""
-    records = filter(None, (index.record(c["source_id"]) for c in candidates))
-    return [record.file for record in records if not index.has_video(record)]
+def without_video(source_ids: set[str], index: MotionIndex) -> frozenset[str]:
+    """Sources whose motion is known, but whose video is not there to be looked at."""
+    records = {source_id: index.record(source_id) for source_id in source_ids}
+    return frozenset(source_id for source_id, record in records.items()
+                     if record is not None and not index.has_video(record))
 
 
 def is_answered(fake_id: str, trace_root: Path, made_with: dict) -> bool:

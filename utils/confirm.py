@@ -143,9 +143,8 @@ def confirm(one: Found, fake: Fake, read_source: ReadSource) -> Found:
     small = find_mapping(fakes, sources, flip, [rescaled(guess, *scales) for guess in guesses],
                          lambda moment: fake.pictures.features(frames[moment], flip))
     mapping = replace(small, matrix=rescaled(small.matrix, *(1 / scale for scale in scales)))
-    judged = replace(one.hypothesis, picture_score=mapping.agreement)
     if mapping.agreement < SAME_SCENE:
-        return replace(one, hypothesis=judged, mapping=mapping)
+        return replace(one, hypothesis=replace(one.hypothesis, picture_score=mapping.agreement))
     return laid_on(one, fake, mapping, read_source)
 
 

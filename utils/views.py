@@ -171,7 +171,7 @@ class Found:
     alignment: Alignment
     curve: np.ndarray  # scores over all starts at the alignment's rate; empty if not refined; the
     # starts of a section begin with its first frame
-    mapping: ClipMapping | None = None  # how the pictures lie on each other, where that was tried
+    mapping: ClipMapping | None = None  # how the pictures lie on each other, where they do
 
 
 def look_closer(places: list[Place]) -> list[Found]:

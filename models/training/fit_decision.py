@@ -29,7 +29,7 @@ from utils.layout import fake_result_path
 from utils.tables import read_table
 
 START_TOLERANCE, END_TOLERANCE = 1, 2  # frames
-TAKE_WEIGHT = 0.3  # of queries whose source shows the person and scene, but not that moment
+TAKE_WEIGHT = 0.3  # of queries for other takes: a database that has one mostly has the true one
 FOLDS = 5
 PENALTY = 0.005  # of squared standardised coefficients, per query
 NEVER_AGAINST = ("motion", "lead_over_sources", "lead_in_source", "pose", "pose_lead",
@@ -45,7 +45,11 @@ class Query:
     group: str  # source the fake was made from: folds never split it
     features: np.ndarray  # [H, F]
     right: np.ndarray  # [H + 1] bool, the last one "no source here"
-    weight: float = 1.0
+    take: bool = False  # whether its source shows the person and scene, but not that moment
+
+    @property
+    def weight(self) -> float:
+        return TAKE_WEIGHT if self.take else 1.0
 
 
 def main(trace_root: Sequence[Path], truth: Sequence[Path], out: Path = DECISION_FILE) -> dict:
@@ -116,7 +120,7 @@ def queries_of(row: dict, found: dict) -> tuple[list[Query], bool]:
     takes = [h for h in hypotheses if h.source != row["source"] or is_elsewhere(h, row)]
     if len(strangers) < len(takes):
         queries.append(replace(make_query(group, takes, [False] * len(takes) + [True], found),
-                               weight=TAKE_WEIGHT))
+                               take=True))
     return queries, any(right) or not row["source"]
 
 
@@ -197,15 +201,15 @@ def cross_validate(queries: list[Query], pictures: bool = True) -> dict[str, flo
             "right_answer": round(float(top[:, 1].mean()), 4),
             "auroc_source_here": round(auroc(here, absent), 4),
             "calibration_error": round(calibration_error(*top.T), 4),
-            "rejected_strangers": _rejected(chances, 1.0),
-            "rejected_other_takes": _rejected(chances, TAKE_WEIGHT),
+            "rejected_strangers": _rejected(chances, False),
+            "rejected_other_takes": _rejected(chances, True),
             "lost_with_source": round(float((here < 0.5).mean()), 4)}
 
 
-def _rejected(chances: list[tuple[Query, np.ndarray]], weight: float) -> float:
-    """Share of the queries without a source that are rejected, of one weight."""
-    found = [c[-1] > 0.5 for query, c in chances if query.right[-1] and query.weight == weight]
-    return round(float(np.mean(found)), 4) if found else float("nan")
+def _rejected(chances: list[tuple[Query, np.ndarray]], takes: bool) -> float | None:
+    """Share of the queries for other takes, or of the others without a source, that are rejected."""
+    found = [c[-1] > 0.5 for query, c in chances if query.right[-1] and query.take == takes]
+    return round(float(np.mean(found)), 4) if found else None
 
 
 if __name__ == "__main__":
