@@ -5,7 +5,7 @@
     python -m benchmarks.speed_limits segment VIDEO...         # person masks of 10 frames of each
     python -m benchmarks.speed_limits dis VIDEO...             # DIS between neighbours, 192 px
     python -m benchmarks.speed_limits read FOLDER...           # PNG files, decoded
-    python -m benchmarks.speed_limits encode FOLDER...         # PNG files, encoded again, level 1
+    python -m benchmarks.speed_limits encode FOLDER...         # PNG files, encoded again as the steps do
 
 Prints JSON: seconds, CPU seconds, and how many frames, masks, pairs or pictures that was for.
 Reading what is worked on, models, and a first pass that warms up are not counted, but for decoding,
@@ -29,6 +29,7 @@ from models.segmenter import make_segmenter, person_mask
 from utils.batch import per_thread
 from utils.files import InputError, read_image
 from utils.layout import evenly_spaced
+from utils.png import encode_png
 
 SAMPLES = 10  # frames per video that `sample` and `segment` take
 PAIRS = 100  # frame pairs per video that `dis` takes
@@ -71,9 +72,7 @@ def read(folders: Sequence[Path]) -> dict:
 
 def encode(folders: Sequence[Path]) -> dict:
     """The PNG files of some folders, encoded again."""
-    options = (cv2.IMWRITE_PNG_COMPRESSION, 1)
-    return _on_all_cores([read_image(path) for path in _pictures(folders)],
-                         lambda image: cv2.imencode(".png", image, options))
+    return _on_all_cores([read_image(path) for path in _pictures(folders)], encode_png)
 
 
 def _pictures(folders: Sequence[Path]) -> list[Path]:

@@ -17,10 +17,9 @@ import cv2
 import numpy as np
 
 from utils.locks import temporary_beside
+from utils.png import encode_png
 
 PIECE = 1 << 20  # bytes of a large file in memory at a time
-# half the time of the defaults, and no larger; the frames are working files
-_PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
 
 
 class InputError(Exception):
@@ -189,10 +188,7 @@ def read_settings(path: Path) -> dict | None:
 
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write a PNG ([H, W], [H, W, 3] BGR or [H, W, 4] BGRA, uint8)."""
-    done, data = cv2.imencode(".png", image, _PNG_OPTIONS)
-    if not done:
-        raise OSError(f"{path}: the picture cannot be encoded")
-    Path(path).write_bytes(data.tobytes())
+    Path(path).write_bytes(encode_png(image))
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -1,0 +1,72 @@
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from utils.files import InputError, read_image, write_image
+from utils.png import encode_png
+
+SIDES = st.integers(1, 40)
+SHAPES = st.one_of(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES, st.sampled_from((3, 4))))
+
+
+@settings(deadline=None, max_examples=60)
+@given(image=SHAPES.flatmap(lambda shape: npst.arrays(np.uint8, shape)))
+def test_every_picture_comes_back_as_it_was(image, tmp_path_factory):
+    path = tmp_path_factory.mktemp("png") / "picture.png"
+    write_image(path, image)
+    assert np.array_equal(read_image(path), image)
+
+
+def test_other_readers_take_it_for_the_same_picture(tmp_path):
+    """libpng through matplotlib's Pillow, which checks every checksum, sees the same colours."""
+    rng = np.random.default_rng(3)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (90, 120, 4), np.uint8), (0, 0), 3)
+    path = tmp_path / "picture.png"
+    write_image(path, image)
+    code = ("import sys, numpy; from PIL import Image; picture = Image.open(sys.argv[1]); "
+            "picture.verify(); picture = Image.open(sys.argv[1]); "
+            "numpy.save(sys.argv[2], numpy.asarray(picture))")
+    subprocess.run([sys.executable, "-c", code, path, tmp_path / "seen.npy"], check=True)
+    assert np.array_equal(np.load(tmp_path / "seen.npy"), cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA))
+
+
+def test_a_part_of_a_picture_that_is_not_contiguous():
+    image = np.arange(20 * 30 * 3, dtype=np.uint8).reshape(20, 30, 3)
+    for part in (image[2:9, 3:20], image[:, ::-1], image[::2, :, ::-1], image[..., 1]):
+        data = np.frombuffer(encode_png(part), np.uint8)
+        assert np.array_equal(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), part)
+
+
+def test_files_are_no_larger_than_opencvs():
+    rng = np.random.default_rng(5)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (256, 256, 3), np.uint8), (0, 0), 2)
+    quick = cv2.imencode(".png", image, (cv2.IMWRITE_PNG_COMPRESSION, 1))[1]
+    assert len(encode_png(image)) < 1.1 * len(quick)
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4), np.float32), np.zeros((4, 4, 2), np.uint8),
+                                   np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 1), np.uint8),
+                                   np.zeros(4, np.uint8)])
+def test_what_is_no_picture_is_refused(image):
+    with pytest.raises(ValueError, match="not a picture"):
+        encode_png(image)
+
+
+@pytest.mark.parametrize("at", [20, 60, -10])
+def test_a_flipped_byte_does_not_go_unseen_as_a_crash(tmp_path, at):
+    """A damaged file is told, or read as some picture of its size; never anything else."""
+    path = tmp_path / "picture.png"
+    write_image(path, np.full((30, 30, 3), 90, np.uint8))
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0xff
+    path.write_bytes(data)
+    try:
+        assert read_image(path).dtype == np.uint8
+    except InputError as error:
+        assert "picture.png" in str(error)
