@@ -16,8 +16,9 @@ from models.segmenter import Segmenter
 # tier -> constant rate factor of x264 (23 is its usual quality, 40 is coarse)
 TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, "lipsync": 23,
          "newback": 26, "tiny": 42, "extreme": 28, "reversed": 28, "dropped": 28, "pip": 28,
-         "crop40": 28, "several": 34, "short": 28, "stitched": 28}
+         "crop40": 28, "several": 34, "short": 28, "stitched": 28, "rewound": 28, "montage": 28}
 RATES = (0.8, 0.9, 1.1, 1.2, 1.25)  # source frames per fake frame
+TWO_STRETCHES = ("stitched", "montage")
 EXTREME_RATES = (0.5, 0.6, 0.7, 1.5, 1.75, 2.0)
 DROP_SHARE = 0.08
 CAPTIONS = ("BREAKING NEWS", "You will not believe this", "LIVE", "Part 2 in the comments",
@@ -49,19 +50,17 @@ def choose_frames(tier: str, count: int, length: int,
     """Source frames of a fake: ([frame indices of a stretch], source frames per fake frame).
 
     count: frames of the source. length: source frames to cover ("extreme": fake frames to
-    make). One stretch, but two of "stitched". A reversed fake has the rate -1.
+    make). One stretch, but two of "stitched" and "montage". Backwards the rate is negative.
     """
     rate = _choose_rate(tier, rng)
     if tier == "short":
         length = int(rng.integers(10, 16))
     if tier == "extreme":
         length = round(length * rate)
-    if tier == "stitched":
-        return _two_stretches(count, length, rng), 1.0
+    if tier in TWO_STRETCHES:
+        return [_sampled(*stretch, rate) for stretch in _two_stretches(count, length, rng)], rate
     length = min(length, count)
-    start = int(rng.integers(0, count - length + 1))
-    frames = start + np.floor(np.arange(max(1, round(length / abs(rate)))) * abs(rate) + 0.5)
-    frames = frames[frames < start + length].astype(int)
+    frames = _sampled(int(rng.integers(0, count - length + 1)), length, abs(rate))
     if tier == "dropped":
         return _drop_some(frames, rng)
     return [frames[::-1] if rate < 0 else frames], rate
@@ -70,9 +69,17 @@ def choose_frames(tier: str, count: int, length: int,
 def _choose_rate(tier: str, rng: np.random.Generator) -> float:
     if tier == "extreme":
         return float(rng.choice(EXTREME_RATES))
-    if tier in ("temporal", "several"):
+    if tier in ("temporal", "several", "montage"):
         return float(rng.choice(RATES))
+    if tier == "rewound":
+        return -float(rng.choice(RATES))
     return -1.0 if tier == "reversed" else 1.0
+
+
+def _sampled(start: int, length: int, rate: float) -> np.ndarray:
+    """The frames that a stretch of `length` source frames shows at a rate."""
+    frames = start + np.floor(np.arange(max(1, round(length / rate))) * rate + 0.5).astype(int)
+    return frames[frames < start + length]
 
 
 def _drop_some(frames: np.ndarray, rng: np.random.Generator) -> tuple[list[np.ndarray], float]:
@@ -83,17 +90,18 @@ def _drop_some(frames: np.ndarray, rng: np.random.Generator) -> tuple[list[np.nd
     return [kept], round(float(kept[-1] - kept[0]) / max(1, len(kept) - 1), 4)
 
 
-def _two_stretches(count: int, length: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Two separate stretches of one source, in either order, `length` frames together.
+def _two_stretches(count: int, length: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Two separate stretches of one source, in either order: start and number of frames, `length`
+    together.
 
     One stretch where the source is too short for two with a gap between.
     """
     if count < 3:
-        return [np.arange(count)]
+        return [(0, count)]
     half = max(1, min(length // 2, (count - 1) // 2))
     first = int(rng.integers(0, count - 2 * half))
     second = int(rng.integers(first + half + 1, count - half + 1))
-    stretches = [np.arange(start, start + half) for start in (first, second)]
+    stretches = [(first, half), (second, half)]
     return stretches if rng.random() < 0.5 else stretches[::-1]
 
 

@@ -130,8 +130,9 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
     clips = [job.clip] * len(stretches)
     if second is not None and len(stretches) == 2:
         clips[1] = second
-        start = int(rng.integers(0, max(1, second.frames - len(stretches[1]) + 1)))
-        stretches[1] = np.arange(start, min(second.frames, start + len(stretches[1])))
+        shown = stretches[1] - stretches[1][0]
+        shown = shown[shown < second.frames]
+        stretches[1] = shown + int(rng.integers(0, second.frames - shown[-1]))
     frames, keypoints, faces = [], None, []
     for clip, indices in zip(clips, stretches):
         part, keypoints, count = forge_face(read_stretch(clip, indices), job.tier, donor, rng)

@@ -46,7 +46,7 @@ def choose_material(job: Job, clips: Sequence[Clip], rng: np.random.Generator
     donor = donors[int(rng.integers(len(donors)))] if donors else None
     present = [clip for clip in others if not clip.absent and clip.frames > job.length]
     second = None
-    if job.tier == "stitched" and present and not job.clip.absent and rng.random() < 0.5:
+    if job.tier in edits.TWO_STRETCHES and present and not job.clip.absent and rng.random() < 0.5:
         second = present[int(rng.integers(len(present)))]
     return donor, second, _choose_backdrop(job, others, rng)
 

@@ -15,7 +15,7 @@ from utils.batch import log
 from utils.files import read_json
 
 FASTER, FASTER_INDEXED = 200, 1000  # targets: times the straightforward way's speed
-LONG_SIZE = (640, 360)
+LONG_SIZE = (1920, 1080)
 LONG_CLIP = 250  # frames that a long video repeats
 END_FRAME = 99  # of the long fake
 ANSWERS = ("right source", "start ±0", "start ±1")

@@ -144,6 +144,12 @@ def test_choose_frames_of_every_tier():
             if tier == "stitched":
                 assert [len(part) for part in stretches] == [20, 20]
                 assert abs(stretches[1][0] - stretches[0][0]) > 20
+            if tier == "montage":
+                assert rate in edits.RATES and len(stretches) == 2
+                assert all((part == part[0] + np.floor(np.arange(len(part)) * rate + 0.5)).all()
+                           for part in stretches)
+            if tier == "rewound":
+                assert -rate in edits.RATES and (np.diff(frames) <= 0).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
@@ -183,7 +189,7 @@ def test_mouth_moves_and_nothing_else(detector, astronaut):
 
 
 @pytest.mark.parametrize("tier", ["clean", "temporal", "extreme", "reversed", "dropped", "c40",
-                                  "stitched", "short"])
+                                  "stitched", "short", "rewound", "montage"])
 def test_fakes_show_the_frames_that_the_truth_says(clips, tmp_path, tier):
     summary = make_fakes.main(clips, tmp_path, 1, seed=4, tiers=[tier], lengths=[30], absent=0.0)
     assert not summary.failed and len(summary.done) == 2
@@ -195,8 +201,8 @@ def test_fakes_show_the_frames_that_the_truth_says(clips, tmp_path, tier):
         start, speed = int(row["start_frame"]), float(row["speed"])
         assert (shown[first], shown[last]) == (start, int(row["end_frame"]))
         if tier != "dropped":
-            steps = np.arange(last - first + 1)
-            expected = start + np.sign(speed) * np.floor(steps * abs(speed) + 0.5)
+            steps = np.floor(np.arange(last - first + 1) * abs(speed) + 0.5)
+            expected = start + steps if speed > 0 else (shown[last] + steps)[::-1]
             assert shown[first:last + 1] == expected.tolist()
 
 

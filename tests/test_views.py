@@ -7,7 +7,8 @@ from models.motion import COARSE, FINE, MotionGrid
 from models.pose import CELLS, SIDE, PoseClip
 from utils.fake_motion import FakeMotion, is_elsewhere
 from utils.layout import VideoRecord
-from utils.matching import prepare
+from utils.matching import motion_along, prepare, sample_offsets
+from utils.paths import find_stretches
 from utils.source_motion import IndexedSource
 from utils.views import (agreement_of, alignment_of, find_places, gain_tables, look_closer,
                          mark_copies, most_promising, views_of)
@@ -82,6 +83,36 @@ def test_backwards_and_mirrored():
     best = found[0].hypothesis
     assert (best.start, best.end, best.rate, best.flip) == (START + COUNT - 1, START, -1.0, 1)
     assert alignment_of(found[0]) == list(range(START, START + COUNT))[::-1]
+
+
+def fake_at(frames: np.ndarray, seed: int = 0) -> tuple[MotionGrid, PoseClip]:
+    """A fake that shows these frames of a source, one after the other."""
+    forwards = frames if frames[-1] > frames[0] else frames[::-1]
+    part, step = motion_along(prepare(source_motion(seed)), forwards), FINE // COARSE
+    grid = MotionGrid(*(array.repeat(step, axis=1).repeat(step, axis=2)
+                        for array in (part.flow, part.weight)))
+    grey = np.zeros((len(frames), SIDE, SIDE), np.uint8)
+    return (grid if forwards is frames else grid.reversed()), PoseClip(grey, grey + np.float32(1))
+
+
+@pytest.mark.parametrize("rate", [0.8, 1.25, 2.0])
+def test_backwards_at_another_rate(rate):
+    frames = 20 + sample_offsets(COUNT, rate, 0.5)[::-1]
+    _, found = trace(fake_at(frames), [candidate(0), candidate(1)])
+    best = found[0].hypothesis
+    assert (best.source, best.start, best.end) == ("source_0.mp4", frames[0], frames[-1])
+    assert best.rate == pytest.approx(-rate, rel=0.03) and best.motion_score > 0.95
+
+
+def test_stretches_at_another_rate_are_cut_where_they_were_joined():
+    parts = [start + sample_offsets(16, 1.25, 0.5) for start in (60, 5)]
+    flows = [fake_at(part)[0] for part in parts]
+    nothing = MotionGrid(np.zeros_like(flows[0].flow[:1]), flows[0].weight[:1])
+    grid = MotionGrid.joined([flows[0], nothing, flows[1]])
+    poses = PoseClip(np.zeros((32, SIDE, SIDE), np.uint8), np.ones((32, SIDE, SIDE), np.float32))
+    views, found = trace((grid, poses), [candidate(0), candidate(1)])
+    first, second = find_stretches(gain_tables(views, found))
+    assert first == (0, second[0] - 1) and abs(second[0] - 16) <= 1 and second[1] == 31
 
 
 def test_no_place_is_told_twice():

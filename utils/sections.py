@@ -42,9 +42,8 @@ def in_sections(views: list[View], vectors: Callable[[], np.ndarray],
 
 
 def way_of(view: View) -> Way:
-    """How coarse motion compares a view: backwards at the source's own rate alone."""
-    rates = (1.0, view.natural) if view.backwards else (*RATES, view.natural)
-    return Way(view.grid, tuple(dict.fromkeys(rates)), view.backwards)
+    """How coarse motion compares a view."""
+    return Way(view.grid, tuple(dict.fromkeys((*RATES, view.natural))), view.backwards)
 
 
 def overlapping(frames: int, pairs: int) -> list[Span]:

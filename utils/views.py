@@ -6,7 +6,7 @@ fits in a view; a hypothesis is a place with the evidence that utils.decision we
 """
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -28,11 +28,14 @@ from utils.source_motion import IndexedSource
 
 Located = TypeVar("Located", "Place", "Found")  # has a view and an alignment
 PLACES = 5  # places kept per candidate
+FITS = 0.6  # motion score of a place beside which no unusual way is tried
 REFINED = 8  # places looked at more closely per fake
 CLOSE = 0.15  # behind the best motion score, at most, for a copy of the best place's footage
 SAME_FOOTAGE = 0.8  # least score of two sources against each other that makes them copies
 MOST_GAINS = 1 << 25  # numbers of 4 bytes in a fake's gain tables; the least promising ones go
 PROMISING = 24  # frame pairs that a table is to explain to be promising
+STRETCH_RATES = 3  # best places whose rates the stretches of a fake may have
+SAME_RATE = 0.02  # share by which rates are one
 LEAST_ENERGY = 0.3  # of the liveliest view's: views that show less of the person gain less
 
 
@@ -132,16 +135,25 @@ class Place:
 
 
 def find_places(views: list[View]) -> list[Place]:
-    """The best places of every candidate."""
-    places = []
-    for name in dict.fromkeys(view.candidate["source"] for view in views):
-        found = [Place(view, alignment) for view in views if view.candidate["source"] == name
-                 for alignment in rough_places(view.scores, view.natural, PLACES,
-                                               (1.0,) if view.backwards else RATES)]
-        found.sort(key=lambda p: -believed(p.alignment.score, p.view.sign * p.alignment.rate,
-                                           p.view.natural))
-        places += distinct(found)[:PLACES]
-    return places
+    """The best places of every candidate.
+
+    Other rates than the source's own are tried backwards where nothing fits so far.
+    """
+    places = [place for view in views
+              for place in rough(view, (1.0,) if view.backwards else RATES)]
+    if not any(place.alignment.score >= FITS for place in places):
+        places += [place for view in views if view.backwards for place in rough(view, RATES)]
+    places.sort(key=lambda p: -believed(p.alignment.score, p.view.sign * p.alignment.rate,
+                                        p.view.natural))
+    return [place for name in dict.fromkeys(view.candidate["source"] for view in views)
+            for place in distinct([p for p in places if p.view.candidate["source"] == name]
+                                  )[:PLACES]]
+
+
+def rough(view: View, rates: Sequence[float]) -> list[Place]:
+    """The best places in one view."""
+    return [Place(view, alignment)
+            for alignment in rough_places(view.scores, view.natural, PLACES, rates)]
 
 
 def distinct(found: list[Located]) -> list[Located]:
@@ -237,8 +249,10 @@ def agreement_of(found: Found) -> list[list[float | None]]:
 def gain_tables(views: list[View], found: list[Found]) -> list[np.ndarray]:
     """What every view, and every alignment of the whole fake, explains of it pair by pair.
 
-    In units of the mean energy of a pair; forwards in the fake's time.
+    In units of the mean energy of a pair; forwards in the fake's time. Views are laid at the
+    source's own rate, and at those of the best places, for one of the stretches may be among them.
     """
+    rates = [f.alignment.rate for f in found[:STRETCH_RATES] if len(f.curve)]
     least = LEAST_ENERGY * max((energies(view.grid).mean() for view in views), default=0.0)
 
     def table(view: View, gain: Callable[[PairScores, np.ndarray], np.ndarray]) -> np.ndarray:
@@ -246,11 +260,20 @@ def gain_tables(views: list[View], found: list[Found]) -> list[np.ndarray]:
         made = gain(view.scores, energy) / max(energy.mean(), least, 1e-6)
         return made[::-1] if view.backwards else made
 
-    evenly = (table(view, lambda scores, energy, rate=view.natural: gains(scores, energy, rate))
-              for view in views)
+    evenly = (table(view, lambda scores, energy, rate=rate: gains(scores, energy, rate))
+              for view in views for rate in distinct_rates([view.natural, *rates]))
     followed = [table(f.view, lambda scores, _, at=f.alignment.at: path_gain(scores, at)[:, None])
                 for f in found if len(f.curve)]
     return most_promising(evenly) + followed
+
+
+def distinct_rates(rates: Iterable[float]) -> list[float]:
+    """Rates that differ by more than a stretch of a fake could tell, in their order."""
+    kept: list[float] = []
+    for rate in rates:
+        if all(abs(rate / other - 1) > SAME_RATE for other in kept):
+            kept.append(rate)
+    return kept
 
 
 def most_promising(tables: Iterable[np.ndarray], most: int = MOST_GAINS) -> list[np.ndarray]:
