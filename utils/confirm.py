@@ -5,12 +5,14 @@ motion says which frames belong together, the pictures can be laid on each other
 utils/clip_mapping.py) also where step 4 found nothing to hold on to: small and coarse copies, small
 windows in other pictures, plain walls. Strangers' pictures cannot; other takes before the same
 background can, but there the poses run otherwise. The mapping lets flow and poses be compared
-pixel to pixel, and the pictures tell the very frames (utils/picture_path.py).
+pixel to pixel, and the pictures tell the very frames (utils/picture_path.py; of coarse copies,
+which lag behind, utils/held_frames.py).
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,6 +24,7 @@ from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_gue
                                 shrunk)
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import read_image
+from utils.held_frames import COARSE, MOST_LAG, REACH, caught_up, unchanged_share
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.paths import runs_evenly
 from utils.picture_path import PicturePair, follow_pictures
@@ -34,7 +37,7 @@ PLACES = 3  # looked at per fake or stretch, those with the best motion; and
 MORE_VERIFIED = 2  # best ones of further candidates that step 4 verified
 MOMENTS = 5  # pictures that are laid on each other per place
 KEPT = 2 * MOMENTS  # pictures of a fake
-NEAR = 8  # frames before and after a place that it may be moved by
+NEAR = REACH + MOST_LAG  # frames before and after a place whose pictures are compared, too
 SIDE = 64  # pixels of the person square in which frames are told apart
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 FINE = 0.8  # motion score from which on a copy is not too coarse to tell frames apart
@@ -65,6 +68,7 @@ class Fake:
     movement: float  # mean displacement of its person, pixels of the person crop, of the whole fake
     pictures: FakePictures
     look: Callable[[Square], FakeMotion]  # measures another window
+    unchanged: Callable[[], float] = lambda: 0.0  # held_frames.unchanged_share() of the whole fake
 
     def part(self, first: int, last: int) -> "Fake":
         """The stretch from one position among the frames to another, inclusive."""
@@ -78,9 +82,15 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
     """What step 3 wrote of a fake, and its motion. Raises InputError when some of it is missing."""
     motion = measure_fake(roots, fake_id, record, flow)
     movement = float(np.abs(motion.grid.flow).mean()) if motion is not None else 0.0
-    pictures = FakePictures(lambda index: read_image(roots.frames / fake_id / frame_name(index)))
-    return Fake(record, record.frames, motion, movement, pictures,
-                partial(measure_window, roots, fake_id, record, flow=flow, segmenter=segmenter))
+
+    def read(index: int, root: Path = roots.frames) -> np.ndarray:
+        return read_image(root / fake_id / frame_name(index))
+
+    unchanged = cache(lambda: unchanged_share(lambda index: (read(index), read(index, roots.masks)),
+                                              record.frames))
+    return Fake(record, record.frames, motion, movement, FakePictures(read),
+                partial(measure_window, roots, fake_id, record, flow=flow, segmenter=segmenter),
+                unchanged)
 
 
 ReadSource = Callable[[IndexedSource, set[int]], Iterator[Frame]]  # source, frames of it
@@ -164,11 +174,17 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
                 replace(one, view=replace(view, pose=pose))),
                key=lambda found: found.hypothesis.motion_score)
     alignment = best.alignment
-    if not runs_evenly(alignment) and best.hypothesis.motion_score >= FINE:
+    jumps = not runs_evenly(alignment) and best.hypothesis.motion_score >= FINE
+    coarse = fake.unchanged() >= COARSE
+    if jumps or coarse:
         source, first = person_at(view.source, alignment_of(best), read_source)
         pair = PicturePair(person.poses.mapped(onto, SIDE), source, first - view.source.first)
-        usual = tuple(dict.fromkeys((1.0, view.natural)))
-        alignment = follow_pictures(best.view.scores, alignment, usual, pair)
+        if jumps:
+            usual = tuple(dict.fromkeys((1.0, view.natural)))
+            alignment = follow_pictures(best.view.scores, alignment, usual, pair)
+        if coarse:
+            alignment = caught_up(alignment, pair, fake.unchanged(), len(view.source),
+                                  view.backwards)
     return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
         best.view.judge(alignment), picture_score=mapping.agreement))
 

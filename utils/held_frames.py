@@ -1,0 +1,126 @@
+"""Coarse copies show the past: by how many frames does that shift the place that was found?
+
+A coarse encoder skips what changes little, so that a frame of such a fake may still show what the
+source showed some frames before, until a refresh. What motion and pictures agree with best then
+begins too early. A hidden Markov model (Rabiner 1989) of the lag tells the two apart: a frame holds
+the picture of the one before, which adds to its lag, or is refreshed, mostly to no lag at all, and
+the first frame of a file has none. The start under which the fake's pictures are most probable is
+the true one. Whether a copy is coarse its pictures tell: where nothing was coded, textured blocks
+do not change at all.
+"""
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from utils.matching import Alignment
+from utils.picture_path import MOST_FRAMES, PicturePair, picture_costs
+
+BLOCK = 8  # pixels of a block that an encoder may skip
+TEXTURE = 4.0  # grey levels, standard deviation in a block: a flat one tells nothing
+PERSON = 200  # mean mask of a block on the person
+PAIRS = 8  # of successive frames that are compared
+LEAST_BLOCKS = 4
+COARSE = 0.25  # share of unchanged blocks from which on a fake may lag
+REACH = 8  # frames that the start may be moved by
+LEAD, MOST_LAG = 2, 9  # frames that a refreshed picture may be ahead, through noise, and behind
+SHARPNESS = 2.0  # picture_costs() in these units are twice a negative log likelihood
+LEAST = 60.0  # largest cost, so that no single frame decides
+
+# how lags go, in fine, middling and coarse copies: share of frames that are held, and of refreshed
+# ones the chances to be LEAD ... 1 frames ahead, in time, and 1 ... MOST_LAG behind; from the lags
+# seen in coarse fakes of the train clips
+_KINDS = ((0.01, (2, 10, 1000, 10, 4, 2, 1, 1, 1, 1, 1, 1)),
+          (0.15, (3, 20, 800, 100, 30, 20, 10, 10, 5, 5, 5, 5)),
+          (0.5, (5, 30, 550, 200, 100, 50, 30, 20, 20, 10, 10, 10)))
+_FIRST = (2, 20, 1000, 50, 20, 10, 10, 10, 5, 5, 5, 5)  # of a file's first frame
+# log odds of a fine and of a middling copy against a coarse one, by the share of unchanged blocks
+_ODDS = ((100, 0.35), (30, 0.45))
+
+
+def unchanged_share(read: Callable[[int], tuple[np.ndarray, np.ndarray]],
+                    frames: Sequence[int]) -> float:
+    """Share of the person's textured blocks that do not change at all from one frame to the next.
+
+    read: frame number -> picture [H, W, 3] uint8 BGR and mask [H, W] uint8; frames: of the fake,
+    in order. 0 where there is too little to see.
+    """
+    shares = []
+    for first in range(0, len(frames) - 1, max(1, (len(frames) - 1) // PAIRS)):
+        (one, mask), (other, _) = read(frames[first]), read(frames[first + 1])
+        if one.shape != other.shape:
+            continue
+        still = _blocks(cv2.absdiff(one, other).max(axis=2)).max(axis=(1, 3)) == 0
+        grey = _blocks(cv2.cvtColor(one, cv2.COLOR_BGR2GRAY))
+        seen = (grey.std(axis=(1, 3)) > TEXTURE) & (_blocks(mask).mean(axis=(1, 3)) > PERSON)
+        if seen.sum() >= LEAST_BLOCKS:
+            shares.append(float(still[seen].mean()))
+    return float(np.mean(shares)) if shares else 0.0
+
+
+def _blocks(picture: np.ndarray) -> np.ndarray:
+    """[H, W] -> [H / BLOCK, BLOCK, W / BLOCK, BLOCK], what is left over cut off."""
+    down, across = (side // BLOCK for side in picture.shape)
+    return picture[:down * BLOCK, :across * BLOCK].reshape(down, BLOCK, across, BLOCK)
+
+
+def caught_up(near: Alignment, pair: PicturePair, unchanged: float, frames: int,
+              backwards: bool = False) -> Alignment:
+    """An alignment moved to where the pictures of a copy that holds frames are most probable.
+
+    unchanged: unchanged_share() of the fake; frames: of the source; backwards: the alignment and
+    the pair run against the fake's time. The alignment itself where pictures tell nothing.
+    """
+    if len(near.at) > MOST_FRAMES:
+        return near
+    costs = picture_costs(pair, np.clip(near.at - pair.first, 0, len(pair.source) - 1))
+    if costs is None:
+        return near
+    at, sign = near.at - pair.first, 1
+    if backwards:
+        costs, at, sign = costs[::-1], at[::-1], -1
+    moves = np.arange(-REACH, REACH + 1)
+    likely = start_likelihoods(_beside(SHARPNESS * costs, at, sign), np.abs(np.diff(at)), unchanged)
+    inside = (near.start + sign * moves >= 0) & (near.end + sign * moves < frames)
+    move = sign * int(moves[np.where(inside, likely, -np.inf).argmax()])
+    return Alignment(near.score, near.at + move, near.rate, near.phase)
+
+
+def _beside(costs: np.ndarray, at: np.ndarray, sign: int) -> np.ndarray:
+    """Costs [n, m] of all source frames -> [n, u] of those -(REACH + MOST_LAG) ... REACH + LEAD
+    frames after `at`, in the fake's direction; the largest of all where there is none."""
+    wanted = at[:, None] + sign * np.arange(-(REACH + MOST_LAG), REACH + LEAD + 1)
+    inside = (wanted >= 0) & (wanted < costs.shape[1])
+    found = np.take_along_axis(costs, np.clip(wanted, 0, costs.shape[1] - 1), axis=1)
+    return np.where(inside, found, costs.max() + LEAST)
+
+
+def start_likelihoods(costs: np.ndarray, steps: np.ndarray, unchanged: float) -> np.ndarray:
+    """Log likelihood of every move of the start, -REACH ... REACH frames, [2 REACH + 1].
+
+    costs: [n, u] as _beside() gives them; steps: [n - 1] source frames from one frame to the next.
+    """
+    odds = [slope * (middle - unchanged) for slope, middle in _ODDS] + [0.0]
+    return np.logaddexp.reduce([odd + _of_kind(costs, steps, held, np.array(refreshed, float))
+                                for odd, (held, refreshed) in zip(odds, _KINDS, strict=True)])
+
+
+def _of_kind(costs: np.ndarray, steps: np.ndarray, held: float,
+             refreshed: np.ndarray) -> np.ndarray:
+    """The forward pass for one kind of copy: log likelihoods [2 REACH + 1]."""
+    lags = np.arange(-LEAD, MOST_LAG + 1)
+    shown = REACH + MOST_LAG + np.arange(-REACH, REACH + 1)[:, None] - lags  # [moves, lags]
+    chances = np.exp(-np.minimum(costs - costs.min(axis=1, keepdims=True), LEAST) / 2)
+    refreshed = refreshed / refreshed.sum()
+    state = np.array(_FIRST) / sum(_FIRST) * chances[0][shown]
+    total = np.log(state.sum(axis=1))
+    for step, chance in zip(steps.tolist(), chances[1:]):
+        state /= state.sum(axis=1, keepdims=True)
+        step = min(step, len(lags) - 1)
+        kept = np.zeros_like(state)
+        kept[:, step:] = state[:, :len(lags) - step]
+        kept[:, -1] += state[:, len(lags) - step:].sum(axis=1)
+        state = (held * kept + (1 - held) * refreshed) * chance[shown]
+        total += np.log(state.sum(axis=1))
+    return total
