@@ -172,9 +172,15 @@ def test_a_clear_place_needs_no_other(fake):
         assert not is_certain(replace(sure, hypothesis=replace(hypothesis(), **weak)), [far])
 
 
-def test_verified_candidates_are_looked_at_beside_the_best(fake):
-    places = [place(fake, 1, start) for start in (0, 8, 16, 24)] + [place(fake, 0, START)] * 2
-    for verified, positions in ((False, [0, 1, 2]), (True, [0, 1, 2, 4])):
-        known = [replace(p, view=replace(p.view, candidate=p.view.candidate | {
-            "verified": verified and p.hypothesis.source == "0.mp4"})) for p in places]
-        assert worth_a_look(known) == positions
+def test_places_of_two_sources_and_verified_ones_are_looked_at(fake):
+    one, other = place(fake, 1, 0), place(fake, 0, START)
+
+    def named(source: str, verified: bool = False) -> Found:
+        return replace(other, hypothesis=replace(other.hypothesis, source=source), view=replace(
+            other.view, candidate=other.view.candidate | {"verified": verified}))
+
+    assert worth_a_look([]) == [] and worth_a_look([one] * 2) == [0, 1]
+    assert worth_a_look([one] * 4) == [0, 1, 2]
+    assert worth_a_look([one, other, other, other]) == [0, 1, 2]
+    assert worth_a_look([one] * 4 + [other] * 2) == [0, 1, 4]
+    assert worth_a_look([one] * 4 + [other, named("2.mp4", True), named("3.mp4")]) == [0, 1, 4, 5]

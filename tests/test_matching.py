@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from models.motion import MotionGrid
-from utils.matching import (NEIGHBOURHOOD, believed, pair_scores, prepare, refine, rough_places,
+from utils.matching import (NEIGHBOURHOOD, Alignment, believed, cell_scores, pair_scores,
+                            part_weights, place_score, prepare, refine, rough_places,
                             sample_offsets, slide)
 
 CELLS, FRAMES, START, COUNT = 6, 120, 37, 30  # of the source; the fake's first frame and length
@@ -177,3 +178,40 @@ def test_refinement_leaves_an_exact_place_alone():
     scores = pair_scores(cut(source, START), prepare(source))
     found = refine(scores, rough_places(scores)[0])
     assert (found.start, found.end, found.rate) == (START, START + COUNT - 1, 1.0)
+
+
+def changed_part(fake: MotionGrid, rows: slice, seed: int = 9) -> MotionGrid:
+    """A fake whose person moves otherwise in some rows of cells."""
+    flow = fake.flow.copy()
+    flow[:, rows] = motion(seed, len(flow) + 1).flow[:, rows]
+    return MotionGrid(flow, fake.weight)
+
+
+@pytest.mark.parametrize("rows", [slice(1, 2), slice(1, 3)])
+def test_a_part_that_was_changed_counts_for_less(rows):
+    source = motion(0)
+    fake, ready = changed_part(cut(source, START), rows), prepare(source)
+    place = Alignment(1.0, START + np.arange(COUNT), 1.0)
+    plain = rough_places(pair_scores(fake, ready))[0].score
+    assert place_score(fake, ready, place) > plain + 0.05
+    cells = cell_scores(fake, ready, place)
+    assert np.nanmax(cells[rows]) < 0.5 < np.nanmin(cells[rows.stop:])  # the report tells
+
+
+def test_a_stranger_gains_nothing():
+    fake, other = cut(motion(0), START), prepare(motion(1))
+    for start in range(0, FRAMES - COUNT, 7):
+        place = Alignment(1.0, start + np.arange(COUNT), 1.0)
+        assert place_score(fake, other, place) < 0.3
+
+
+def test_weights_of_parts():
+    ones = np.ones((6, 6))
+    assert (part_weights(0.9 * ones, ones, ones) == 1).all()
+    mixed = 0.95 * ones
+    mixed[:3] = 0.0
+    weights = part_weights(mixed, ones, ones)
+    assert (weights[:2] == 0).all() and (weights[4:] == 1).all()
+    mixed[3:] = 0.7  # no part agrees as no stranger's does
+    assert (part_weights(mixed, ones, ones) == 1).all()
+    assert (part_weights(0 * ones, 0 * ones, 0 * ones) == 1).all()

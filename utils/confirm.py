@@ -33,7 +33,7 @@ from utils.source_motion import IndexedSource
 from utils.video import Frame, VideoError
 from utils.views import Found, Place, alignment_of, in_order, laid_over, refined
 
-PLACES = 3  # looked at per fake or stretch, those with the best motion; and
+PLACES = 3  # looked at per fake or stretch, those with the best motion of two sources; and
 MORE_VERIFIED = 2  # best ones of further candidates that step 4 verified
 MOMENTS = 5  # pictures that are laid on each other per place
 KEPT = 2 * MOMENTS  # pictures of a fake
@@ -115,8 +115,15 @@ def confirmed(found: list[Found], fake: Fake, read_source: ReadSource,
 
 
 def worth_a_look(found: list[Found]) -> list[int]:
-    """Positions of the places to look at, most promising first; found: best motion first."""
+    """Positions of the places to look at, most promising first; found: best motion first.
+
+    The best places, one of another source than the first's among them, and verified candidates.
+    """
     chosen = list(range(min(PLACES, len(found))))
+    other = next((i for i, one in enumerate(found)
+                  if one.hypothesis.source != found[0].hypothesis.source), 0)
+    if other >= PLACES:
+        chosen[-1] = other
     seen = {found[i].hypothesis.source for i in chosen}
     for position, one in enumerate(found):
         if len(chosen) < PLACES + MORE_VERIFIED and one.view.candidate["verified"]:

@@ -11,6 +11,7 @@ between theirs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from models.motion import MotionGrid
@@ -28,6 +29,10 @@ NEAR = 3  # frames that a start may move when rate and phase are refined
 NEIGHBOURHOOD = 5  # frames within which two starts are one place
 MAX_STEP = 3  # source frames between two successive fake frames, at most
 MIN_WEIGHT = 1e-3
+LEADING, AS_NO_STRANGER = 0.25, 0.85  # share of a person's motion, and least score of it, beside
+# which parts that disagree count for less
+BEHIND = (0.3, 0.6)  # scores by which such a part falls behind: where that begins, and where it
+# does not count at all
 LEAST_PERSON = 0.1  # mean weight of a cell that is told about
 
 
@@ -213,17 +218,44 @@ def place_score(fake: MotionGrid, source: SourceMotion, place: Alignment) -> flo
 
     Between neighbouring frames a calm head moves less than the flow's error; over LONG_SPAN frames
     it does not, but its start is less sharp. So places are found by the former and judged by both.
+    Parts of the person that were changed count for less, see part_weights().
     """
     fake_total, fake_mass = _sums(fake)
-    at, sums = place.at, np.zeros(3)
+    at, cells = place.at, np.zeros((3, *fake.weight.shape[1:]))
     for span in (1, min(LONG_SPAN, max(1, len(fake) // 2))):
         steps = np.maximum(at[span:] - at[:-span], 1)[:, None, None]
         f = _signature(fake_total[span:] - fake_total[:-span],
                        (fake_mass[span:] - fake_mass[:-span]) / span)
         g = _signature(source.total[at[span:]] - source.total[at[:-span]],
                        (source.mass[at[span:]] - source.mass[at[:-span]]) / steps)
-        sums += [(a * b).sum() for a, b in ((f, g), (f, f), (g, g))]
-    return float(_cosine(*sums))
+        cells += [_per_cell(a * b, cells.shape[1:]) for a, b in ((f, g), (f, f), (g, g))]
+    return float(_cosine(*(part_weights(*cells) * cells).sum(axis=(1, 2))))
+
+
+def _per_cell(products: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """[N, 2 G G] products of signatures -> [G, G], their sums."""
+    return products.reshape(len(products), *shape, 2).sum(axis=(0, 3))
+
+
+def part_weights(dot: np.ndarray, fake_energy: np.ndarray, source_energy: np.ndarray) -> np.ndarray:
+    """What every cell counts for, 0 to 1, from its own sums, [G, G] each.
+
+    A face may be re-enacted on shoulders that keep their motion. Where a good part of the person,
+    LEADING of its motion, agrees as no stranger's does, cells that fall far behind it are another
+    hand's work, and count for little; else all count. (Robust weights as an M-estimator's, Huber
+    1981, but relative to the best part: the changed one may be the larger.)
+    """
+    energy = np.sqrt(np.maximum(fake_energy * source_energy, 0))
+    dot, fake_energy, source_energy = (  # a cell alone is noisy: with its neighbours
+        cv2.blur(sums, (3, 3), borderType=cv2.BORDER_CONSTANT)
+        for sums in (dot, fake_energy, source_energy))
+    agreement = dot / np.sqrt(np.maximum(fake_energy * source_energy, 1e-12))
+    order = np.argsort(-agreement, axis=None)
+    share = np.cumsum(energy.ravel()[order])
+    leading = agreement.ravel()[order[np.searchsorted(share, LEADING * share[-1])]]
+    if leading < AS_NO_STRANGER:
+        return np.ones_like(agreement)
+    return np.clip((agreement - leading + BEHIND[1]) / (BEHIND[1] - BEHIND[0]), 0, 1)
 
 
 def grid_score(one: MotionGrid, other: MotionGrid) -> float:
