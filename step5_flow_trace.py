@@ -239,14 +239,15 @@ def trace_stretch(views: list[View], fake: Fake, made_with: dict,
     found = mark_copies(confirmed(look_closer(find_places(views)), fake, tools.index.pictures,
                                   tools.exhaustive))
     hypotheses = [f.hypothesis for f in found]
-    features = decision.evidence(hypotheses, len(fake.frames), fake.movement)
+    unchanged = fake.unchanged() if found else 0.0
+    features = decision.evidence(hypotheses, len(fake.frames), fake.movement, unchanged)
     chances = decision.probabilities(features, tools.coefficients)
     trace = answer.make_trace(fake.record.file, fake.frames, made_with["candidates"], hypotheses,
                               chances, lambda name: load(source_id(made_with["candidates"], name)),
                               made_with["unreadable"])
     order = np.argsort(-chances[:-1], kind="stable")
     evidence = {"names": decision.FEATURES, "frames": len(fake.frames),
-                "movement_px": fake.movement,
+                "movement_px": fake.movement, "unchanged_share": round(unchanged, 4),
                 "values": [[round(float(v), 5) for v in features[i]] for i in order],
                 "hypotheses": [asdict(hypotheses[i]) for i in order]}
     best = found[order[0]] if found and trace.start_frame is not None else None

@@ -35,6 +35,7 @@ class Evidence:
     hypotheses: list[Hypothesis]  # most probable first
     frames: int  # of the stretch
     movement_px: float
+    unchanged: float  # share of the person's blocks
     no_source: float  # probability
 
 
@@ -85,6 +86,7 @@ def _evidence(path: Path) -> list[Evidence]:
     try:
         return [Evidence([Hypothesis(**h) for h in part["evidence"]["hypotheses"]],
                          int(part["evidence"]["frames"]), float(part["evidence"]["movement_px"]),
+                         float(part["evidence"]["unchanged_share"]),
                          float(part["no_source_probability"]))
                 for part in stored["stretches"]]
     except (KeyError, TypeError, ValueError) as error:
@@ -156,7 +158,7 @@ def leave_out(truth: list[Stretch], evidence: Mapping[str, list[Evidence]]
 def decide(hypotheses: list[Hypothesis], known: Evidence,
            coefficients: np.ndarray) -> tuple[Found, Evidence]:
     """The answer when only these hypotheses are there, for a stretch that begins at frame 0."""
-    features = decision.evidence(hypotheses, known.frames, known.movement_px)
+    features = decision.evidence(hypotheses, known.frames, known.movement_px, known.unchanged)
     chances = decision.probabilities(features, coefficients)
     ranked = [hypotheses[i] for i in np.argsort(-chances[:-1], kind="stable")]
     evidence = replace(known, hypotheses=ranked, no_source=float(chances[-1]))

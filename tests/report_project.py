@@ -116,7 +116,7 @@ def stretch(alignment: list[int]) -> dict:
     return {"alternatives": [place | {"probability": share}
                              for place, share in zip(places, (0.95, 0.02))],
             "no_source_probability": 0.03,
-            "evidence": {"names": ["motion"], "frames": COUNT, "movement_px": 0.3,
+            "evidence": {"names": ["motion"], "frames": COUNT, "movement_px": 0.3, "unchanged_share": 0.1,
                          "values": [[0.93], [0.4]], "hypotheses": places},
             "score_curve": curve, "alignment": alignment,
             "mapping": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],

@@ -109,7 +109,7 @@ def traced(tmp_path) -> Path:
     """What step 5 leaves of the two fakes."""
     rows = []
     for fake, hypotheses in ((FAKE, [TRUE, RIVAL, WEAK]), (STRANGER, [WEAK])):
-        chances = decision.probabilities(decision.evidence(hypotheses, LAST + 1, 0.5),
+        chances = decision.probabilities(decision.evidence(hypotheses, LAST + 1, 0.5, 0.1),
                                          decision.load_coefficients())
         word = decision.verdict(hypotheses, chances, LAST + 1)
         place = (hypotheses[0].source, 3, 27) if word == TRACED else (None, None, None)
@@ -117,7 +117,7 @@ def traced(tmp_path) -> Path:
         rows.append(Trace(fake, 0, LAST, word, *place, 0.1, 1.1, 1.0, 0, 0.9, 0.9, sure, None, ""))
         write_json(fake_result_path(tmp_path, fake.removesuffix(".mp4")), {"stretches": [{
             "no_source_probability": float(chances[-1]),
-            "evidence": {"frames": LAST + 1, "movement_px": 0.5,
+            "evidence": {"frames": LAST + 1, "movement_px": 0.5, "unchanged_share": 0.1,
                          "hypotheses": [asdict(h) for h in hypotheses]}}]})
     assert [row.verdict for row in rows] == [TRACED, NO_SOURCE]
     write_table(tmp_path / "traces.csv", Trace, rows)
@@ -135,7 +135,7 @@ def test_without_the_decision_the_highest_motion_score_wins(traced):
 def test_without_poses_the_rest_of_the_evidence_decides(traced):
     outcomes, asked = without_poses(traced, TRUTH)
     hypotheses = [replace(h, pose_score=None) for h in (TRUE, RIVAL, WEAK)]
-    chances = decision.probabilities(decision.evidence(hypotheses, LAST + 1, 0.5),
+    chances = decision.probabilities(decision.evidence(hypotheses, LAST + 1, 0.5, 0.1),
                                      decision.load_coefficients())
     assert [o.fake for o in outcomes] == [q.fake for q in asked] == [
         FAKE, STRANGER, FAKE + LEFT_OUT]

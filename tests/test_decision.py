@@ -15,7 +15,7 @@ PLACE = Hypothesis(source="a.mp4", start=10, end=34, rate=1.0, flip=0, motion_sc
 
 
 def chances_of(hypotheses: list[Hypothesis], frames: int = 25, movement: float = 1.0):
-    return probabilities(evidence(hypotheses, frames, movement), decision.load_coefficients())
+    return probabilities(evidence(hypotheses, frames, movement, 0.1), decision.load_coefficients())
 
 
 def test_probabilities_by_hand():
@@ -38,20 +38,20 @@ def test_nothing_to_choose_from_is_no_source():
 
 
 def test_evidence_has_a_row_per_place_and_a_column_per_feature():
-    rows = evidence([PLACE, replace(PLACE, start=90), replace(PLACE, source="b.mp4")], 25, 1.0)
+    rows = evidence([PLACE, replace(PLACE, start=90), replace(PLACE, source="b.mp4")], 25, 1.0, 0.1)
     assert rows.shape == (3, len(FEATURES)) and np.isfinite(rows).all()
-    assert evidence([], 25, 1.0).shape == (0, len(FEATURES))
-    assert np.isfinite(evidence([PLACE], 2, 0.0)).all()
+    assert evidence([], 25, 1.0, 0.1).shape == (0, len(FEATURES))
+    assert np.isfinite(evidence([PLACE], 2, 0.0, 0.0)).all()
 
 
 def test_without_any_picture_the_same_evidence_stands_in_other_columns():
     unseen = replace(PLACE, picture_score=None)
-    seen_row, = evidence([PLACE], 25, 1.0)
-    row, = evidence([unseen], 25, 1.0)
+    seen_row, = evidence([PLACE], 25, 1.0, 0.1)
+    row, = evidence([unseen], 25, 1.0, 0.1)
     split = len(decision.SEEN)
     assert not row[:split].any() and not seen_row[split:].any()
     assert row[split:].tolist() == seen_row[:len(decision.UNSEEN)].tolist()
-    both = evidence([PLACE, unseen], 25, 1.0)  # one was looked at: that the other was not is told
+    both = evidence([PLACE, unseen], 25, 1.0, 0.1)  # one was looked at: that the other was not is told
     looked = decision.FEATURES.index("looked_at")
     assert both[:, looked].tolist() == [1, 0] and not both[:, split:].any()
     far = replace(unseen, source="b.mp4", motion_score=0.3, pose_score=None)
@@ -99,8 +99,8 @@ def test_very_short_fakes_are_never_traced():
 
 def test_leads_are_bounded_and_neutral_without_rivals():
     far, near = replace(PLACE, source="b.mp4", motion_score=-1.0), replace(PLACE, start=90)
-    alone, = evidence([PLACE], 25, 1.0)
-    row = evidence([PLACE, far, near], 25, 1.0)[0]
+    alone, = evidence([PLACE], 25, 1.0, 0.1)
+    row = evidence([PLACE, far, near], 25, 1.0, 0.1)[0]
     over, inside = FEATURES.index("lead_over_sources"), FEATURES.index("lead_in_source")
     assert alone[over] == alone[inside] == 0
     assert row[over] == decision.MAX_AHEAD and row[inside] == 0
@@ -110,11 +110,11 @@ def test_how_far_apart_a_score_is_from_those_of_other_sources():
     apart = FEATURES.index("apart_unposed")
     place = replace(PLACE, pose_score=None)
     others = [replace(place, source=f"{k}.mp4", motion_score=0.3 + 0.01 * k) for k in range(9)]
-    alone = evidence([place], 25, 1.0)[0, apart]
+    alone = evidence([place], 25, 1.0, 0.1)[0, apart]
     assert alone == pytest.approx((0.8 - decision.USUAL_SCORE) / decision.USUAL_SPREAD)
-    among = evidence([place, *others], 25, 1.0)[:, apart]
+    among = evidence([place, *others], 25, 1.0, 0.1)[:, apart]
     assert among[0] > alone > 2 > among[1:].max()
-    assert evidence([PLACE, *others], 25, 1.0)[0, apart] == 0  # its pose says more
+    assert evidence([PLACE, *others], 25, 1.0, 0.1)[0, apart] == 0  # its pose says more
 
 
 def test_copies_of_one_footage_share_the_probability():
@@ -122,11 +122,11 @@ def test_copies_of_one_footage_share_the_probability():
     copy = replace(place, source="b.mp4", copy_of="a.mp4")
     stranger = replace(PLACE, source="c.mp4", start=3, motion_score=0.3)
     over = FEATURES.index("lead_over_sources")
-    alone = evidence([place, stranger], 25, 1.0)
-    rows = evidence([place, copy, stranger], 25, 1.0)
+    alone = evidence([place, stranger], 25, 1.0, 0.1)
+    rows = evidence([place, copy, stranger], 25, 1.0, 0.1)
     np.testing.assert_allclose(rows[0], alone[0])
     np.testing.assert_allclose(rows[1], alone[0])
-    assert evidence([place, replace(copy, copy_of=None), stranger], 25, 1.0)[0][over] == 0
+    assert evidence([place, replace(copy, copy_of=None), stranger], 25, 1.0, 0.1)[0][over] == 0
     chances = probabilities(rows, decision.load_coefficients())
     assert chances[0] == chances[1]
     assert verdict([place, copy, stranger], chances, 25) == "ambiguous"

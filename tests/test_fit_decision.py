@@ -40,7 +40,7 @@ def write_results(root: Path, fakes: int, rng: np.random.Generator,
                        place(source, 90, rng.normal(0.4, 0.08), here)]
         write_json(fake_result_path(root, Path(fake).stem), {
             "traces": [{"fake_start_frame": 0, "fake_end_frame": 24}],
-            "stretches": [{"evidence": {"frames": 25, "movement_px": 0.3,
+            "stretches": [{"evidence": {"frames": 25, "movement_px": 0.3, "unchanged_share": 0.1,
                                         "hypotheses": [asdict(p) for p in places]}}]})
     table = root / "truth.csv"
     with open(table, "w", newline="", encoding="utf-8") as file:

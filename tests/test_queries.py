@@ -107,11 +107,11 @@ WEAK = Hypothesis("b.mp4", 8, 32, 1.0, 0, 0.2, 0.0, 0.1, 0, 0, False)
 def traced(tmp_path) -> Path:
     """What step 5 leaves: a fake of a.mp4 whose evidence is clear, and its table."""
     hypotheses = [STRONG, WEAK]
-    chances = decision.probabilities(decision.evidence(hypotheses, 25, 0.5),
+    chances = decision.probabilities(decision.evidence(hypotheses, 25, 0.5, 0.1),
                                      decision.load_coefficients())
     write_json(tmp_path / "fakes" / "sub" / "one.json",
                {"stretches": [{"no_source_probability": float(chances[-1]),
-                               "evidence": {"frames": 25, "movement_px": 0.5,
+                               "evidence": {"frames": 25, "movement_px": 0.5, "unchanged_share": 0.1,
                                             "hypotheses": [asdict(h) for h in hypotheses]}}]})
     write_table(tmp_path / "traces.csv", Trace, [
         Trace("sub/one.mp4", 0, 24, "traced", "a.mp4", 3, 27, 0.1, 1.1, 1.0, 0, 0.9, 0.95,
@@ -125,7 +125,7 @@ def test_leaving_its_source_out_makes_a_source_less_query(traced):
     stretches, rows, kept = leave_out(truth, evidence)
     assert [(s.fake, s.tier, s.sources) for s in stretches] == [
         ("sub/one.mp4" + LEFT_OUT, "clean-absent", ())]
-    alone = decision.probabilities(decision.evidence([WEAK], 25, 0.5), decision.load_coefficients())
+    alone = decision.probabilities(decision.evidence([WEAK], 25, 0.5, 0.1), decision.load_coefficients())
     assert (rows[0].verdict, rows[0].source) == ("no_source", "")
     assert rows[0].confidence == pytest.approx(alone[-1]) and alone[-1] > 0.5
     assert kept[stretches[0].fake][0].hypotheses == [WEAK]
@@ -136,8 +136,8 @@ def test_leaving_its_source_out_makes_a_source_less_query(traced):
 
 
 def test_every_stretch_is_asked_again_without_any_source_of_the_fake():
-    parts = [Evidence([STRONG, WEAK], 25, 0.5, 0.1), Evidence([WEAK], 30, 0.5, 0.9),
-             Evidence([replace(WEAK, source="c.mp4")], 20, 0.5, 0.9)]
+    parts = [Evidence([STRONG, WEAK], 25, 0.5, 0.1, 0.1), Evidence([WEAK], 30, 0.5, 0.1, 0.9),
+             Evidence([replace(WEAK, source="c.mp4")], 20, 0.5, 0.1, 0.9)]
     truth = [truth_of("s.mp4", "a.mp4"), truth_of("s.mp4", "b.mp4")]
     stretches, rows, kept = leave_out(truth, {"s.mp4": parts})
     assert [(s.fake_start, s.fake_end) for s in stretches] == [(55, 74)]  # others had only own ones

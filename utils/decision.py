@@ -17,7 +17,8 @@ from utils.files import InputError, read_json
 DECISION_FILE = Path(__file__).parents[1] / "models" / "weights" / "decision.json"
 UNSEEN = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pose", "pose_lead",
           "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate",
-          "motion_by_movement", "lead_by_movement", "apart_unposed")
+          "motion_by_movement", "lead_by_movement", "apart_unposed", "unchanged",
+          "motion_by_unchanged")
 SEEN = (*UNSEEN, "looked_at", "picture")
 # the same evidence weighs otherwise where no place's pictures could be looked at, for want of the
 # videos: it then has columns of its own, and those of the other case are 0
@@ -56,10 +57,13 @@ class Hypothesis:
         return self.copy_of or self.source
 
 
-def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.ndarray:
+def evidence(hypotheses: list[Hypothesis], frames: int, movement: float,
+             unchanged: float) -> np.ndarray:
     """Features of every hypothesis, [H, len(FEATURES)].
 
-    frames: of the fake; movement: mean displacement of its person, pixels of the person crop.
+    frames: of the fake; movement: mean displacement of its person, pixels of the person crop;
+    unchanged: share of its person's blocks that stand still from frame to frame, as a coarse
+    encoder leaves them (utils/held_frames.py): less motion is left to agree.
     Copies of one footage are no evidence against each other: they share its probability.
     """
     rows = []
@@ -78,7 +82,7 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float) -> np.n
             np.log1p(max(0, h.inliers - h.background_inliers)), np.log1p(h.background_inliers),
             h.scene_score, np.log(frames / 25), lively, float(abs(h.rate - 1) > 1e-6),
             h.motion_score * lively, lead * lively, 0.0 if posed else _apart(h, rivals),
-            float(h.picture_score is not None), h.picture_score or 0.0))
+            unchanged, h.motion_score * unchanged, float(h.picture_score is not None), h.picture_score or 0.0))
     seen = np.array(rows, float).reshape(-1, len(SEEN))
     unseen = np.zeros((len(seen), len(UNSEEN)))
     if not seen[:, SEEN.index("looked_at")].any():

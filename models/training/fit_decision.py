@@ -126,8 +126,8 @@ def queries_of(row: dict, found: dict) -> tuple[list[Query], bool]:
 
 def make_query(group: str, hypotheses: list[Hypothesis], right: list[bool], found: dict) -> Query:
     """A query from hypotheses and the fake's own figures."""
-    return Query(group, evidence(hypotheses, found["frames"], found["movement_px"]),
-                 np.array(right))
+    return Query(group, evidence(hypotheses, found["frames"], found["movement_px"],
+                                 found["unchanged_share"]), np.array(right))
 
 
 def is_right(hypothesis: Hypothesis, row: dict) -> bool:
