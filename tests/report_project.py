@@ -116,8 +116,8 @@ def stretch(alignment: list[int]) -> dict:
     return {"alternatives": [place | {"probability": share}
                              for place, share in zip(places, (0.95, 0.02))],
             "no_source_probability": 0.03,
-            "evidence": {"names": ["motion"], "frames": COUNT, "movement_px": 0.3, "unchanged_share": 0.1,
-                         "values": [[0.93], [0.4]], "hypotheses": places},
+            "evidence": {"names": ["motion"], "frames": COUNT, "movement_px": 0.3,
+                         "unchanged_share": 0.1, "values": [[0.93], [0.4]], "hypotheses": places},
             "score_curve": curve, "alignment": alignment,
             "mapping": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
             "agreement": [[None if row < 3 else 0.9 - 0.1 * column for column in range(12)]

@@ -14,7 +14,7 @@ from report_project import COUNT, FAILED, SOURCE, START, UNDECODABLE, make_proje
 from utils import report
 from utils.files import InputError
 from utils.report import Templates, page_path, write_page, write_reports
-from utils.report_words import finding, percent, speed, time_code
+from utils.report_words import doubts, finding, percent, speed, time_code
 from utils.side_by_side import fake_id, source_frames, stretches_of
 
 SCHEMA = json.loads((Path(report.__file__).parent / "trace.schema.json").read_text("utf-8"))
@@ -189,6 +189,14 @@ def test_words():
         "1:23.46", "", "1:00:00.00", "1:00.00")
     assert percent(1.0) == "over 99 %" and percent(0.0) == "under 1 %"
     assert speed(0.5) == "0.5 source frames per frame of the fake"
+
+
+def test_a_coarse_copy_is_a_reason_for_doubt(project):
+    told, = (stretches_of(result)[0] for result in project[1] if result["fake"] == "a plain.mp4")
+    assert not any("coarse" in doubt for doubt in doubts(told, []))
+    told.detail["evidence"] |= {"unchanged_share": 0.62}
+    assert any("coarse: 62 %" in doubt for doubt in doubts(told, []))
+    told.detail["evidence"] |= {"unchanged_share": 0.1}
 
 
 def test_findings_never_claim_more_than_the_verdict(project):

@@ -1,5 +1,6 @@
 """What the report says in plain words about one fake."""
 
+from utils.held_frames import COARSE
 from utils.side_by_side import Stretch
 
 VERDICTS = {"traced": "traced", "ambiguous": "ambiguous", "no_source": "no source here"}
@@ -82,6 +83,10 @@ def doubts(stretch: Stretch, unreadable: list[str]) -> list[str]:
                      "compare.")
     if evidence["movement_px"] < LITTLE_MOVEMENT_PX:
         found.append("The person hardly moves, and still heads resemble each other.")
+    if evidence["unchanged_share"] >= COARSE:
+        found.append(f"The copy is coarse: {100 * evidence['unchanged_share']:.0f} % of the person "
+                     "stands still from one frame to the next and shows earlier ones, which can "
+                     "put the frames off by one or two.")
     if row["start_frame"] is not None and best is not None:
         found += _weak_points(best)
     found += _seconds(row, detail)
