@@ -24,7 +24,7 @@ from utils.paths import MOST_MOVES, least_path
 INDEPENDENT = 30.0  # as many values tell frames apart, however many pixels there are: neighbours
 # share their noise
 MOTION_WORTH = 10.0  # what an explained pair of frames is worth beside them
-DEAREST, CHEAPEST = 12.0, 3.0  # of a jump: twice the log odds of none, in fakes without and full
+DEAREST, CHEAPEST = 8.0, 3.0  # of a jump: twice the log odds of none, in fakes without and full
 RARE = 0.1  # jumps that are expected in a fake of any length
 ROUNDS = 5
 SEEN = 0.3  # least share of a pixel that is person
