@@ -1,7 +1,7 @@
 # make demo: set up, make the demo's videos, run the five steps over them, show the results.
 # make test: set up and run the tests, but for those marked slow.
 # make test-all: run all of them.
-# make bench: measure speed and memory over the demo's videos (half an hour).
+# make bench: measure speed and memory over the demo's videos (about an hour).
 
 PYTHON ?= python3
 VENV := .trace_env

@@ -110,8 +110,9 @@ def _unpack_into(archive: Path, folder: Path) -> None:
                 file.extractall(folder, filter="data")
         else:
             _run_program(archive, folder)
+    # zipfile raises RuntimeError for encrypted content, and its NotImplementedError for other kinds
     except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError,
-            EOFError, RuntimeError) as error:  # NotImplementedError, of kinds that zipfile cannot, is one
+            EOFError, RuntimeError) as error:
         raise InputError(f"{archive}: cannot be unpacked ({error})") from error
 
 

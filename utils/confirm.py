@@ -83,14 +83,13 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
     motion = measure_fake(roots, fake_id, record, flow)
     movement = float(np.abs(motion.grid.flow).mean()) if motion is not None else 0.0
 
-    def read(index: int, root: Path = roots.frames) -> np.ndarray:
+    def read(root: Path, index: int) -> np.ndarray:
         return read_image(root / fake_id / frame_name(index))
 
-    unchanged = cache(lambda: unchanged_share(lambda index: (read(index), read(index, roots.masks)),
-                                              record.frames))
-    return Fake(record, record.frames, motion, movement, FakePictures(read),
+    picture, mask = partial(read, roots.frames), partial(read, roots.masks)
+    return Fake(record, record.frames, motion, movement, FakePictures(picture),
                 partial(measure_window, roots, fake_id, record, flow=flow, segmenter=segmenter),
-                unchanged)
+                cache(partial(unchanged_share, picture, mask, record.frames)))
 
 
 ReadSource = Callable[[IndexedSource, set[int]], Iterator[Frame]]  # source, frames of it

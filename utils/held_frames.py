@@ -10,6 +10,7 @@ do not change at all.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -39,21 +40,22 @@ _FIRST = (2, 20, 1000, 50, 20, 10, 10, 10, 5, 5, 5, 5)  # of a file's first fram
 _ODDS = ((100, 0.35), (30, 0.45))
 
 
-def unchanged_share(read: Callable[[int], tuple[np.ndarray, np.ndarray]],
+def unchanged_share(picture: Callable[[int], np.ndarray], mask: Callable[[int], np.ndarray],
                     frames: Sequence[int]) -> float:
     """Share of the person's textured blocks that do not change at all from one frame to the next.
 
-    read: frame number -> picture [H, W, 3] uint8 BGR and mask [H, W] uint8; frames: of the fake,
-    in order. 0 where there is too little to see.
+    picture, mask: frame number -> [H, W, 3] uint8 BGR, and [H, W] uint8; frames: of the fake, in
+    order. 0 where there is too little to see.
     """
     shares = []
     for first in range(0, len(frames) - 1, max(1, (len(frames) - 1) // PAIRS)):
-        (one, mask), (other, _) = read(frames[first]), read(frames[first + 1])
+        one, other = picture(frames[first]), picture(frames[first + 1])
         if one.shape != other.shape:
             continue
         still = _blocks(cv2.absdiff(one, other).max(axis=2)).max(axis=(1, 3)) == 0
         grey = _blocks(cv2.cvtColor(one, cv2.COLOR_BGR2GRAY))
-        seen = (grey.std(axis=(1, 3)) > TEXTURE) & (_blocks(mask).mean(axis=(1, 3)) > PERSON)
+        person = _blocks(mask(frames[first])).mean(axis=(1, 3)) > PERSON
+        seen = person & (grey.std(axis=(1, 3)) > TEXTURE)
         if seen.sum() >= LEAST_BLOCKS:
             shares.append(float(still[seen].mean()))
     return float(np.mean(shares)) if shares else 0.0
@@ -84,7 +86,7 @@ def caught_up(near: Alignment, pair: PicturePair, unchanged: float, frames: int,
     likely = start_likelihoods(_beside(SHARPNESS * costs, at, sign), np.abs(np.diff(at)), unchanged)
     inside = (near.start + sign * moves >= 0) & (near.end + sign * moves < frames)
     move = sign * int(moves[np.where(inside, likely, -np.inf).argmax()])
-    return Alignment(near.score, near.at + move, near.rate, near.phase)
+    return replace(near, at=near.at + move)
 
 
 def _beside(costs: np.ndarray, at: np.ndarray, sign: int) -> np.ndarray:

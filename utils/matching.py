@@ -249,7 +249,7 @@ def part_weights(dot: np.ndarray, fake_energy: np.ndarray, source_energy: np.nda
     dot, fake_energy, source_energy = (  # a cell alone is noisy: with its neighbours
         cv2.blur(sums, (3, 3), borderType=cv2.BORDER_CONSTANT)
         for sums in (dot, fake_energy, source_energy))
-    agreement = dot / np.sqrt(np.maximum(fake_energy * source_energy, 1e-12))
+    agreement = _cosine(dot, fake_energy, source_energy)
     order = np.argsort(-agreement, axis=None)
     share = np.cumsum(energy.ravel()[order])
     leading = agreement.ravel()[order[np.searchsorted(share, LEADING * share[-1])]]

@@ -28,7 +28,8 @@ from utils.source_motion import IndexedSource
 
 Located = TypeVar("Located", "Place", "Found")  # has a view and an alignment
 PLACES = 5  # places kept per candidate
-FITS = 0.6  # motion score of a place beside which no unusual way is tried
+FITS = 0.6  # motion score of a place beside which no unusual way is tried; and of one for a whole
+FITS_WELL = 0.8  # fake whose stretches are not looked for at other rates
 REFINED = 8  # places looked at more closely per fake
 CLOSE = 0.15  # behind the best motion score, at most, for a copy of the best place's footage
 SAME_FOOTAGE = 0.8  # least score of two sources against each other that makes them copies
@@ -250,9 +251,11 @@ def gain_tables(views: list[View], found: list[Found]) -> list[np.ndarray]:
     """What every view, and every alignment of the whole fake, explains of it pair by pair.
 
     In units of the mean energy of a pair; forwards in the fake's time. Views are laid at the
-    source's own rate, and at those of the best places, for one of the stretches may be among them.
+    source's own rate, and, where no place fits the whole fake well, at those of the best places,
+    for one of the stretches may be among them.
     """
-    rates = [f.alignment.rate for f in found[:STRETCH_RATES] if len(f.curve)]
+    fits = bool(found) and found[0].hypothesis.motion_score >= FITS_WELL
+    rates = [f.alignment.rate for f in found[:STRETCH_RATES] if len(f.curve) and not fits]
     least = LEAST_ENERGY * max((energies(view.grid).mean() for view in views), default=0.0)
 
     def table(view: View, gain: Callable[[PairScores, np.ndarray], np.ndarray]) -> np.ndarray:
