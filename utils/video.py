@@ -18,6 +18,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv",
                     ".flv")
@@ -93,6 +94,7 @@ class VideoReader:
                  max_side: int | None = None, threads: int = 0):
         self.path, self.wanted, self.max_side, self.threads = Path(path), wanted, max_side, threads
         self.decoded = 0  # frames decoded so far, given or not
+        self._reformatter = VideoReformatter()  # a new one per frame takes longer than its work
 
     def __iter__(self) -> Iterator[Frame]:
         self.decoded = 0
@@ -116,7 +118,8 @@ class VideoReader:
         if raw.width * raw.height > MAX_PIXELS:
             raise VideoError(f"{self.path}: frames of {raw.width}x{raw.height} are too large")
         try:
-            return _to_bgr(raw, self.max_side)
+            bgr = self._reformatter.reformat(raw, format="bgr24", threads=1)
+            return _upright(bgr.to_ndarray(), raw.rotation, self.max_side)
         except (av.error.FFmpegError, ValueError, MemoryError) as error:
             raise VideoError(f"{self.path}: its frames cannot be converted "
                              f"({_reason(error)})") from error
@@ -215,14 +218,13 @@ def _count_packets(container: av.container.InputContainer, stream: av.VideoStrea
                                       frames_promised(container, stream)))
 
 
-def _to_bgr(raw: av.VideoFrame, max_side: int | None) -> np.ndarray:
-    """[H, W, 3] uint8 BGR, upright, at most max_side on its longer side."""
-    image = raw.to_ndarray(format="bgr24")
+def _upright(image: np.ndarray, rotation: int | None, max_side: int | None) -> np.ndarray:
+    """A picture turned as its display matrix has it, at most max_side on its longer side."""
     if max_side and max(image.shape[:2]) > max_side:
         scale = max_side / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    quarter_turns = round((raw.rotation or 0) / 90) % 4  # counter-clockwise, display matrix
+    quarter_turns = round((rotation or 0) / 90) % 4  # counter-clockwise
     return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
 
 
