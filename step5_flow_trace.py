@@ -221,15 +221,12 @@ def is_answered(fake_id: str, trace_root: Path, made_with: dict) -> bool:
 def trace_stretches(views: list[View], fake: Fake, made_with: dict,
                     load: Callable[[str], IndexedSource | None], tools: Tools) -> list[dict]:
     """Decide a fake as a whole, or stretch by stretch where it was joined from several."""
-    def trace(first: int, last: int) -> dict:
-        return trace_stretch([view.part(first, last) for view in views], fake.part(first, last),
-                             made_with, load, tools)
-
-    whole = trace(0, len(fake.frames) - 1)
+    trace = partial(trace_stretch, made_with=made_with, load=load, tools=tools)
+    whole = trace(views, fake)
     stretches = find_stretches(gain_tables(views, whole["found"]))
     if len(stretches) < 2:
         return [whole]
-    parts = [trace(first, last) for first, last in stretches]
+    parts = [trace([view.part(*ends) for view in views], fake.part(*ends)) for ends in stretches]
     return parts if answer.tells_more([p["trace"] for p in parts], whole["trace"]) else [whole]
 
 

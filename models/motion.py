@@ -74,9 +74,8 @@ class MotionGrid:
 
 def _block_sum(values: np.ndarray, step: int) -> np.ndarray:
     """[T, G, G, C] -> [T, G/step, G/step, C], sums over step x step blocks."""
-    count, cells, _, channels = values.shape
-    blocks = values.reshape(count, cells // step, step, cells // step, step, channels)
-    return blocks.sum(axis=(2, 4))
+    rows = sum(values[:, offset::step] for offset in range(step))  # much faster than blocks' sum()
+    return sum(rows[:, :, offset::step] for offset in range(step))
 
 
 def steady_square(rectangles: list[list[int] | None], expand: float = 1.05) -> Square | None:

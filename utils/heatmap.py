@@ -12,9 +12,12 @@ neighbouring frames before the logarithm: noise evens out there, a changed face 
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
+
+from utils.threads import on_threads
 
 HEAT_SIDE = 256  # pixels of the longer side at which pictures are compared; sigmas below are in it
 BAND_SIGMAS = (2.0, 4.0, 8.0)  # pixels; neighbours bound the bands
@@ -88,7 +91,8 @@ def fit_blur(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> flo
 
     def rest(sigma: float) -> float:
         a, b = blurred(fakes, sources, sigma)
-        return float(np.median(np.abs(a - b).mean(-1)[covered])) + BLUR_COST * abs(sigma)
+        rest = np.stack([over_channels(frame) for frame in np.abs(a - b)])
+        return float(np.median(rest[covered])) + BLUR_COST * abs(sigma)
     return min(BLURS, key=rest)
 
 
@@ -112,7 +116,7 @@ def excess(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray, look: Lo
     sources = (sources * look.gain + look.offset).astype(np.float32)
     sources = np.where(covered[..., None], sources, fakes)
     fakes, sources = blurred(fakes, sources, look.blur)
-    return np.stack([_frame_excess(*frame, look.noise) for frame in zip(fakes, sources, covered)])
+    return np.stack(on_threads(partial(_frame_excess, noise=look.noise), fakes, sources, covered))
 
 
 def _frame_excess(fake: np.ndarray, source: np.ndarray, covered: np.ndarray,
@@ -123,7 +127,7 @@ def _frame_excess(fake: np.ndarray, source: np.ndarray, covered: np.ndarray,
     levels = [smooth(rest, sigma) for sigma in BAND_SIGMAS]
     ratios = []
     for sigma, fine, coarse, share in zip(BAND_SIGMAS, levels, levels[1:], noise):
-        energy = smooth(((fine - coarse) ** 2).mean(-1), AREA_SIGMA) / inside
+        energy = smooth(over_channels((fine - coarse) ** 2), AREA_SIGMA) / inside
         expected = share * (smooth(texture(source, sigma), AREA_SIGMA) + TEXTURE_FLOOR)
         ratios.append(np.where(covered, energy / expected, 0))
     return np.stack(ratios).astype(np.float32)
@@ -133,7 +137,12 @@ def texture(image: np.ndarray, sigma: float) -> np.ndarray:
     """[H, W, 3] -> [H, W]: squared levels by which the image changes over a distance sigma."""
     soft = smooth(image, sigma)
     slopes = [cv2.Sobel(soft, cv2.CV_32F, *order, scale=sigma / 8) for order in ((1, 0), (0, 1))]
-    return (slopes[0] ** 2 + slopes[1] ** 2).mean(-1)
+    return over_channels(slopes[0] ** 2 + slopes[1] ** 2)
+
+
+def over_channels(image: np.ndarray) -> np.ndarray:
+    """[H, W, 3] float32 -> [H, W]: the mean, several times as fast as mean(-1)."""
+    return cv2.transform(image, np.full((1, 3), 1 / 3))
 
 
 def over_time(ratios: np.ndarray, window: int = WINDOW) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 
 from utils.matching import Alignment
 from utils.picture_path import MOST_FRAMES, PicturePair, picture_costs
+from utils.threads import on_threads
 
 BLOCK = 8  # pixels of a block that an encoder may skip
 TEXTURE = 4.0  # grey levels, standard deviation in a block: a flat one tells nothing
@@ -47,17 +48,19 @@ def unchanged_share(picture: Callable[[int], np.ndarray], mask: Callable[[int], 
     picture, mask: frame number -> [H, W, 3] uint8 BGR, and [H, W] uint8; frames: of the fake, in
     order. 0 where there is too little to see.
     """
-    shares = []
-    for first in range(0, len(frames) - 1, max(1, (len(frames) - 1) // PAIRS)):
+    def share(first: int) -> float | None:
         one, other = picture(frames[first]), picture(frames[first + 1])
         if one.shape != other.shape:
-            continue
+            return None
         still = _blocks(cv2.absdiff(one, other).max(axis=2)).max(axis=(1, 3)) == 0
         grey = _blocks(cv2.cvtColor(one, cv2.COLOR_BGR2GRAY))
         person = _blocks(mask(frames[first])).mean(axis=(1, 3)) > PERSON
         seen = person & (grey.std(axis=(1, 3)) > TEXTURE)
-        if seen.sum() >= LEAST_BLOCKS:
-            shares.append(float(still[seen].mean()))
+        return float(still[seen].mean()) if seen.sum() >= LEAST_BLOCKS else None
+
+    pairs = len(frames) - 1
+    shares = [found for found in on_threads(share, range(0, pairs, max(1, pairs // PAIRS)))
+              if found is not None]
     return float(np.mean(shares)) if shares else 0.0
 
 

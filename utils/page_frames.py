@@ -1,6 +1,7 @@
 """The frames of a fake and of its source that its page shows."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from utils.evidence_pictures import fitted
 from utils.layout import evenly_spaced
 from utils.side_by_side import (Fit, Roots, Stretch, fake_id, fit_pictures, guesses, laid,
                                 read_fake, read_source)
+from utils.threads import on_threads
 from utils.video import VideoError
 
 FIT_EVERY = 2  # of the moments that are shown is enough to lay pictures on each other
@@ -62,7 +64,8 @@ def load(stretch: Stretch, result: dict, roots: Roots, moments: int) -> Loaded:
     count = len(stretch.fake_frames)
     shown = evenly_spaced(count, moments)
     positions = sorted({p for m in shown for p in (m - 1, m, m + 1) if 0 <= p < count})
-    fakes = {p: read_fake(roots, fake_id(result), stretch.fake_frames[p]) for p in positions}
+    read = partial(read_fake, roots, fake_id(result))
+    fakes = dict(zip(positions, on_threads(read, [stretch.fake_frames[p] for p in positions])))
     alone = Loaded(shown, fakes, {}, 1.0, stretch.flip, None, None)
     if not stretch.source_frames:
         return alone
