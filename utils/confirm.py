@@ -19,6 +19,7 @@ import numpy as np
 
 from models.flow import FlowEstimator
 from models.motion import Square, cut_square
+from models.pose import PoseClip
 from models.segmenter import Segmenter
 from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_guesses, rescaled,
                                 shrunk)
@@ -26,8 +27,9 @@ from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_windo
 from utils.files import read_image
 from utils.held_frames import COARSE, MOST_LAG, REACH, caught_up, unchanged_share
 from utils.layout import VideoRecord, evenly_spaced, frame_name
+from utils.matching import Alignment
 from utils.paths import runs_evenly
-from utils.picture_path import PicturePair, follow_pictures
+from utils.picture_path import PicturePair, follow_pictures, straightened
 from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
 from utils.video import Frame, VideoError
@@ -179,20 +181,30 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     best = max((refined(Place(mapped, one.alignment)),
                 replace(one, view=replace(view, pose=pose))),
                key=lambda found: found.hypothesis.motion_score)
-    alignment = best.alignment
-    jumps = not runs_evenly(alignment) and best.hypothesis.motion_score >= FINE
-    coarse = fake.unchanged() >= COARSE
-    if jumps or coarse:
-        source, first = person_at(view.source, alignment_of(best), read_source)
-        pair = PicturePair(person.poses.mapped(onto, SIDE), source, first - view.source.first)
-        if jumps:
-            usual = tuple(dict.fromkeys((1.0, view.natural)))
-            alignment = follow_pictures(best.view.scores, alignment, usual, pair)
-        if coarse:
-            alignment = caught_up(alignment, pair, fake.unchanged(), len(view.source),
-                                  view.backwards)
+    alignment = in_time(best, fake, person.poses.mapped(onto, SIDE), read_source)
     return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
         best.view.judge(alignment), picture_score=mapping.agreement))
+
+
+def in_time(one: Found, fake: Fake, poses: PoseClip, read_source: ReadSource) -> Alignment:
+    """A place's alignment to the frame, as motion and pictures together have it.
+
+    poses: the fake's person, forwards in the source's time, laid over the source, SIDE pixels.
+    Raises VideoError.
+    """
+    alignment, view, coarse = one.alignment, one.view, fake.unchanged() >= COARSE
+    jumps = not runs_evenly(alignment)
+    if jumps and not coarse and one.hypothesis.motion_score < FINE:
+        return alignment
+    source, first = person_at(view.source, alignment_of(one), read_source)
+    pair = PicturePair(poses, source, first - view.source.first)
+    if jumps and one.hypothesis.motion_score >= FINE:
+        alignment = follow_pictures(view.scores, alignment, view.usual_rates, pair)
+    elif not jumps and not coarse:
+        alignment = straightened(view.scores, alignment, view.usual_rates, pair)
+    if coarse:
+        alignment = caught_up(alignment, pair, fake.unchanged(), len(view.source), view.backwards)
+    return alignment
 
 
 def person_at(source: IndexedSource, at: list[int],

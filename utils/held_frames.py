@@ -27,7 +27,6 @@ LEAST_BLOCKS = 4
 COARSE = 0.25  # share of unchanged blocks from which on a fake may lag
 REACH = 8  # frames that the start may be moved by
 LEAD, MOST_LAG = 2, 9  # frames that a refreshed picture may be ahead, through noise, and behind
-SHARPNESS = 2.0  # picture_costs() in these units are twice a negative log likelihood
 LEAST = 60.0  # largest cost, so that no single frame decides
 
 # how lags go, in fine, middling and coarse copies: share of frames that are held, and of refreshed
@@ -86,7 +85,7 @@ def caught_up(near: Alignment, pair: PicturePair, unchanged: float, frames: int,
     if backwards:
         costs, at, sign = costs[::-1], at[::-1], -1
     moves = np.arange(-REACH, REACH + 1)
-    likely = start_likelihoods(_beside(SHARPNESS * costs, at, sign), np.abs(np.diff(at)), unchanged)
+    likely = start_likelihoods(_beside(costs, at, sign), np.abs(np.diff(at)), unchanged)
     inside = (near.start + sign * moves >= 0) & (near.end + sign * moves < frames)
     move = sign * int(moves[np.where(inside, likely, -np.inf).argmax()])
     return replace(near, at=near.at + move)
@@ -104,7 +103,7 @@ def _beside(costs: np.ndarray, at: np.ndarray, sign: int) -> np.ndarray:
 def start_likelihoods(costs: np.ndarray, steps: np.ndarray, unchanged: float) -> np.ndarray:
     """Log likelihood of every move of the start, -REACH ... REACH frames, [2 REACH + 1].
 
-    costs: [n, u] as _beside() gives them; steps: [n - 1] source frames from one frame to the next.
+    costs: [n, u] as _beside() gives them, twice negative log likelihoods; steps: [n - 1] source frames from one frame to the next.
     """
     odds = [slope * (middle - unchanged) for slope, middle in _ODDS] + [0.0]
     return np.logaddexp.reduce([odd + _of_kind(costs, steps, held, np.array(refreshed, float))

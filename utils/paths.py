@@ -60,12 +60,12 @@ def _rate_price(rate: float, free: Sequence[float]) -> float:
     return 0.0 if rate in free else RATE_PRICE if rate in RATES else FINE_RATE_PRICE
 
 
-def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float,
+def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float | tuple[float, float],
                look: Callable[[int, np.ndarray], np.ndarray | float] = lambda index, at: 0.0
                ) -> tuple[float, np.ndarray]:
     """Cheapest path within `reach` + LEEWAY frames of a line [n]: its cost and frames [n].
 
-    price: of a dropped or doubled frame; look: what a frame of the fake costs at frames of the
+    price: of a dropped and of a doubled frame, where they differ; look: what a frame of the fake costs at frames of the
     source, beside what its motion leaves unexplained.
     """
     drifts = np.arange(-reach - LEEWAY, reach + LEEWAY + 1)
@@ -74,6 +74,8 @@ def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float,
     cost = np.where(inside, look(0, line[0] + drifts), np.inf)
     came = np.zeros((len(line), len(drifts)), int)
     moves = np.arange(-MAX_STEP, MAX_STEP + 1)[:, None]
+    dropped, doubled = np.broadcast_to(price, 2)
+    prices = np.where(moves > 0, dropped, doubled) * np.abs(moves)
     reached = drifts - moves  # [moves, drifts], the drift before each move
     within = np.abs(reached) <= drifts[-1]
     before = np.minimum(np.maximum(reached - drifts[0], 0), len(drifts) - 1)
@@ -84,7 +86,7 @@ def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float,
         step = np.minimum(np.maximum(step, 0), len(scores.dot) - 1)
         at = np.minimum(np.maximum(first, 0), frames - 1)
         gain = _gain(scores.dot[step, pair, at], scores.source_energy[step, at])
-        options = np.where(known, cost[before] - gain + price * np.abs(moves), np.inf)
+        options = np.where(known, cost[before] - gain + prices, np.inf)
         came[pair + 1] = options.argmin(axis=0) - MAX_STEP
         cost = options.min(axis=0) + look(pair + 1, there + drifts)
     place = int(cost.argmin())
@@ -98,9 +100,9 @@ def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float,
 
 
 def path_gain(scores: PairScores, at: np.ndarray) -> np.ndarray:
-    """What one path [n + 1] explains of each fake pair, [n]; as gains() for a single place."""
-    steps, first = np.diff(at), at[:-1]
-    return _gain(scores.dot[steps, np.arange(len(steps)), first],
+    """What paths [..., n + 1] explain of each fake pair, [..., n]; as gains() for single places."""
+    steps, first = np.diff(at), at[..., :-1]
+    return _gain(scores.dot[steps, np.arange(steps.shape[-1]), first],
                  scores.source_energy[steps, first])
 
 

@@ -62,6 +62,11 @@ class View:
         return -1 if self.backwards else 1
 
     @property
+    def usual_rates(self) -> tuple[float, ...]:
+        """Source frames per fake frame, where frames or times were copied as they are."""
+        return tuple(dict.fromkeys((1.0, self.natural)))
+
+    @property
     def scores(self) -> PairScores:
         """Every frame pair of the fake beside every displacement of the source."""
         return _SCORES.get(self, lambda: pair_scores(self.grid, self.source.motion))
@@ -212,7 +217,7 @@ def refined(place: Place) -> Found:
     """The exact start, rate and path near a rough place."""
     view, scores = place.view, place.view.scores
     even = refine(scores, place.alignment, view.natural)
-    alignment = follow(scores, even, (1.0, view.natural))
+    alignment = follow(scores, even, view.usual_rates)
     return Found(view.judge(alignment), view, alignment, slide(scores, even.rate, even.phase))
 
 
