@@ -7,7 +7,7 @@ from models.motion import MotionGrid
 from test_matching import CELLS, FRAMES, START, along, cut, motion
 from utils.matching import (Alignment, energies, pair_scores, prepare, refine, rough_places,
                             sample_offsets)
-from utils.paths import (MIN_STRETCH, SHARE, find_stretches, follow, gains, path_gain,
+from utils.paths import (MIN_STRETCH, SHARE, find_stretches, follow, gains, least_path, path_gain,
                          runs_evenly)
 
 
@@ -115,3 +115,12 @@ def test_gain_is_highest_along_the_true_place():
     assert table.shape == (len(fake), FRAMES + shift)
     np.testing.assert_allclose(table[:, START + shift], (1 - (1 - SHARE)**2) * energy, rtol=1e-3)
     assert table.sum(0).argmax() == START + shift
+
+
+@pytest.mark.parametrize("prices, kept", [((0.1, 1e6), True), ((1e6, 0.1), False), (0.1, True)])
+def test_dropped_and_doubled_frames_have_their_prices(prices, kept):
+    source, at = motion(0), np.delete(np.arange(START, START + 41), [20])
+    scores = pair_scores(along(source, at), prepare(source))
+    path = least_path(scores, START + np.arange(40), 2, np.multiply(prices, scores.fake_energy.mean()))[1]
+    assert (path.tolist() == at.tolist()) == kept
+    assert kept or (np.diff(path) <= 1).all()

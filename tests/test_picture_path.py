@@ -7,8 +7,8 @@ import pytest
 from models.motion import MotionGrid
 from models.pose import PoseClip
 from test_matching import along, cut, motion
-from utils.matching import Alignment, pair_scores, prepare, sample_offsets
-from utils.picture_path import PicturePair, follow_pictures, picture_costs
+from utils.matching import Alignment, PairScores, pair_scores, prepare, sample_offsets
+from utils.picture_path import PicturePair, follow_pictures, picture_costs, straightened
 
 SIDE, FRAMES, START, COUNT = 32, 90, 30, 40
 FIRST = 20  # source frame that the pictures begin with
@@ -40,10 +40,18 @@ def still(grid: MotionGrid) -> MotionGrid:
     return MotionGrid(grid.flow * 0 + 0.01, grid.weight)
 
 
-def follow(at: np.ndarray, near: np.ndarray, pair: PicturePair, rate: float = 1.0) -> np.ndarray:
+def still_scores(at: np.ndarray) -> PairScores:
+    """Of a fake of these frames whose motion tells nothing."""
     source = still(motion(0, FRAMES))
-    scores = pair_scores(along(source, at), prepare(source))
-    return follow_pictures(scores, Alignment(0.9, near, rate), (1.0,), pair).at
+    return pair_scores(along(source, at), prepare(source))
+
+
+def follow(at: np.ndarray, near: np.ndarray, pair: PicturePair, rate: float = 1.0) -> np.ndarray:
+    return follow_pictures(still_scores(at), Alignment(0.9, near, rate), (1.0,), pair).at
+
+
+def straight(at: np.ndarray, near: np.ndarray, pair: PicturePair, rate: float) -> Alignment:
+    return straightened(still_scores(at), Alignment(0.9, near, rate), (1.0,), pair)
 
 
 def test_costs_are_least_where_the_frames_are():
@@ -94,3 +102,35 @@ def test_motion_decides_where_pictures_do_not():
                        np.full((FRAMES - FIRST, SIDE, SIDE), 90, np.uint8), FIRST)
     found = follow_pictures(scores, Alignment(0.9, at + 1, 1.0), (1.0,), pair)
     assert found.at.tolist() == at.tolist() and found.rate == 1.0
+
+
+@pytest.mark.parametrize("rate, taken_for", [(1.25, 1.0), (0.9, 1.0), (1.0, 1.05), (1.1, 1.2),
+                                             (0.8, 0.75)])
+def test_a_rate_that_motion_misjudged(rate, taken_for):
+    at = START + sample_offsets(COUNT, rate, 0.5 if rate % 1 else 0.0)
+    line = sample_offsets(COUNT, taken_for, 0.0)
+    near = line + round((at[0] + at[-1] - line[-1]) / 2)
+    assert near.tolist() != at.tolist()
+    found = straight(at, near, pair_of(at), taken_for)
+    assert found.at.tolist() == at.tolist() and found.rate == rate
+
+
+@pytest.mark.parametrize("off", [-5, -1, 0, 2, 5])
+def test_a_straight_line_that_starts_elsewhere(off):
+    at = np.arange(START, START + COUNT)
+    found = straight(at, at + off, pair_of(at, noise=12.0), 1.0)
+    assert found.at.tolist() == at.tolist() and found.rate == 1.0
+
+
+def test_a_straight_line_stays_inside_of_the_source_and_its_pictures():
+    at = np.arange(FRAMES - COUNT, FRAMES)
+    assert straight(at, at - 3, pair_of(at), 1.0).at.tolist() == at.tolist()
+    at = np.arange(FIRST, FIRST + COUNT)
+    assert straight(at, at + 3, pair_of(at), 1.0).at.tolist() == at.tolist()
+
+
+def test_a_straight_line_stays_where_no_person_is_seen():
+    at = np.arange(START, START + COUNT)
+    pair = pair_of(at)
+    pair = PicturePair(PoseClip(pair.fake.grey, pair.fake.weight * 0), pair.source, FIRST)
+    assert straight(at, at + 2, pair, 1.0).at.tolist() == (at + 2).tolist()
