@@ -8,7 +8,8 @@ from models.motion import MotionGrid
 from models.pose import PoseClip
 from test_matching import along, cut, motion
 from utils.matching import Alignment, PairScores, pair_scores, prepare, sample_offsets
-from utils.picture_path import PicturePair, follow_pictures, picture_costs, straightened
+from utils.picture_path import (PicturePair, follow_pictures, or_dropped, picture_costs,
+                                straightened)
 
 SIDE, FRAMES, START, COUNT = 32, 90, 30, 40
 FIRST = 20  # source frame that the pictures begin with
@@ -134,3 +135,18 @@ def test_a_straight_line_stays_where_no_person_is_seen():
     pair = pair_of(at)
     pair = PicturePair(PoseClip(pair.fake.grey, pair.fake.weight * 0), pair.source, FIRST)
     assert straight(at, at + 2, pair, 1.0).at.tolist() == (at + 2).tolist()
+
+
+@pytest.mark.parametrize("gone", [[11, 22, 34], [20, 21], []])
+def test_dropped_frames_that_look_like_another_rate(gone):
+    at = np.delete(np.arange(START, START + COUNT + len(gone)), gone)
+    rate = 1.0 + max(len(gone), 2) / COUNT
+    line = START + sample_offsets(COUNT, rate, 0.5)
+    found = or_dropped(still_scores(at), Alignment(0.9, line, rate, 0.5), (1.0,), pair_of(at))
+    assert found.at.tolist() == (at if gone else line).tolist()
+
+
+def test_another_rate_does_not_look_like_dropped_frames():
+    at = START + sample_offsets(COUNT, 1.25, 0.5)
+    line = Alignment(0.9, at, 1.25, 0.5)
+    assert or_dropped(still_scores(at), line, (1.0,), pair_of(at)) is line

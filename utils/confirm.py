@@ -29,7 +29,7 @@ from utils.held_frames import COARSE, MOST_LAG, REACH, caught_up, unchanged_shar
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.matching import Alignment
 from utils.paths import runs_evenly
-from utils.picture_path import PicturePair, follow_pictures, straightened
+from utils.picture_path import PicturePair, follow_pictures, or_dropped, straightened
 from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
 from utils.video import Frame, VideoError
@@ -201,7 +201,8 @@ def in_time(one: Found, fake: Fake, poses: PoseClip, read_source: ReadSource) ->
     if jumps and one.hypothesis.motion_score >= FINE:
         alignment = follow_pictures(view.scores, alignment, view.usual_rates, pair)
     elif not jumps and not coarse:
-        alignment = straightened(view.scores, alignment, view.usual_rates, pair)
+        line = straightened(view.scores, alignment, view.usual_rates, pair)
+        alignment = or_dropped(view.scores, line, view.usual_rates, pair)
     if coarse:
         alignment = caught_up(alignment, pair, fake.unchanged(), len(view.source), view.backwards)
     return alignment

@@ -37,6 +37,7 @@ SURE, SOFT = 4.0, 0.5  # frames that differ by SOFT are told apart SURE ln 2 wel
 CONTRAST = (0.3, 1.5)  # of the copy, range
 REACH = 2  # frames that a path may leave a line by, beside those of utils/paths.py
 UNUSUAL, FINE = 8.0, 12.0  # prices of a rate of RATES, and of any other, but for the usual ones
+CLEARLY = 8.0  # by how much a path must be cheaper than a straight line
 SWING = 6  # frames by which the middle of a straight line may move, and its ends beside that
 MOST_FRAMES = 2000  # of a fake; 100 MB of pictures at most, and as much of the source
 FAR = 1e6  # cost of a frame that was not looked at
@@ -95,7 +96,7 @@ def follow_pictures(scores: PairScores, near: Alignment, usual: Sequence[float],
     usual: rates, source frames per fake frame, of straight lines that it may keep to. Returns the
     alignment itself where pictures tell nothing.
     """
-    unit = (float(scores.fake_energy.mean()) + 1e-6) / MOTION_WORTH
+    unit = _unit(scores)
     prices, at = (DEAREST, DEAREST), near.at
     if len(at) > MOST_FRAMES:
         return near
@@ -129,14 +130,13 @@ def straightened(scores: PairScores, near: Alignment, usual: Sequence[float],
     count = len(near.at)
     if count > MOST_FRAMES or pair.values[0].shape[1] < LEAST_PIXELS:
         return near
-    unit = (float(scores.fake_energy.mean()) + 1e-6) / MOTION_WORTH
     begun = _sure(picture_costs(pair, np.clip(near.at - pair.first, 0, len(pair.source) - 1)))
     best, least = near, np.inf
     for rate in dict.fromkeys([near.rate, *usual, *RATES]):
         lines, phases = _lines(scores, near, rate, pair)
         if abs(rate - near.rate) * count / 2 > SWING or not len(lines):
             continue
-        motion = -path_gain(scores, lines).sum(axis=1) / unit
+        motion = -path_gain(scores, lines).sum(axis=1) / _unit(scores)
         costs, chosen = begun, -1
         for _ in range(ROUNDS):
             total = motion + costs[np.arange(count), lines - pair.first].sum(axis=1)
@@ -144,11 +144,48 @@ def straightened(scores: PairScores, near: Alignment, usual: Sequence[float],
             if chosen == before:
                 break
             costs = _sure(picture_costs(pair, lines[chosen] - pair.first))
-        price = 0.0 if rate in usual else UNUSUAL if rate in RATES else FINE
-        if total[chosen] + price < least:
-            least = total[chosen] + price
+        cost = total[chosen] + _rate_price(rate, usual)
+        if cost < least:
+            least = cost
             best = Alignment(near.score, lines[chosen], rate, phases[chosen])
     return best
+
+
+def or_dropped(scores: PairScores, line: Alignment, usual: Sequence[float],
+               pair: PicturePair) -> Alignment:
+    """A straight line, or, where its rate is unusual, the path at a usual one from which frames
+    were dropped (or into which some were doubled), if that explains the fake clearly better.
+
+    Arguments as of straightened(), which gives the line.
+    """
+    count = len(line.at)
+    if line.rate in usual or count > MOST_FRAMES or pair.values[0].shape[1] < LEAST_PIXELS:
+        return line
+    path = follow_pictures(scores, line, usual, pair)
+    moves = min((np.diff(path.at - sample_offsets(count, rate, 0.5 if rate % 1 else 0.0))
+                 for rate in usual), key=lambda moves: np.abs(moves).sum())
+    jumps = abs(int(moves.sum()))
+    if not 0 < jumps == np.abs(moves).sum():  # of both kinds: it follows a rate, or noise
+        return line
+    cost = _cost(scores, path.at, pair) + jumps * _price(jumps, count)
+    return path if cost + CLEARLY < (_cost(scores, line.at, pair)
+                                     + _rate_price(line.rate, usual)) else line
+
+
+def _cost(scores: PairScores, at: np.ndarray, pair: PicturePair) -> float:
+    """What motion and pictures leave unexplained along a path, as it lays the pictures itself."""
+    shown = np.clip(at - pair.first, 0, len(pair.source) - 1)
+    pictures = _sure(picture_costs(pair, shown))[np.arange(len(at)), shown]
+    return float(pictures.sum() - path_gain(scores, at).sum() / _unit(scores))
+
+
+def _unit(scores: PairScores) -> float:
+    """Motion that is worth as much as a unit of _sure()."""
+    return (float(scores.fake_energy.mean()) + 1e-6) / MOTION_WORTH
+
+
+def _rate_price(rate: float, usual: Sequence[float]) -> float:
+    return 0.0 if rate in usual else UNUSUAL if rate in RATES else FINE
 
 
 def _lines(scores: PairScores, near: Alignment, rate: float,
