@@ -103,7 +103,8 @@ def _beside(costs: np.ndarray, at: np.ndarray, sign: int) -> np.ndarray:
 def start_likelihoods(costs: np.ndarray, steps: np.ndarray, unchanged: float) -> np.ndarray:
     """Log likelihood of every move of the start, -REACH ... REACH frames, [2 REACH + 1].
 
-    costs: [n, u] as _beside() gives them, twice negative log likelihoods; steps: [n - 1] source frames from one frame to the next.
+    costs: [n, u] as _beside() gives them, twice negative log likelihoods; steps: [n - 1] source
+    frames from one frame to the next.
     """
     odds = [slope * (middle - unchanged) for slope, middle in _ODDS] + [0.0]
     return np.logaddexp.reduce([odd + _of_kind(costs, steps, held, np.array(refreshed, float))

@@ -65,8 +65,8 @@ def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float | 
                ) -> tuple[float, np.ndarray]:
     """Cheapest path within `reach` + LEEWAY frames of a line [n]: its cost and frames [n].
 
-    price: of a dropped and of a doubled frame, where they differ; look: what a frame of the fake costs at frames of the
-    source, beside what its motion leaves unexplained.
+    price: of a dropped and of a doubled frame, where they differ; look: what a frame of the fake
+    costs at frames of the source, beside what its motion leaves unexplained.
     """
     drifts = np.arange(-reach - LEEWAY, reach + LEEWAY + 1)
     frames = scores.dot.shape[2]

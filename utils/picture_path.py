@@ -6,9 +6,10 @@ fake is compared with every source frame near its place: edges and fine detail o
 move with the head, without their means over time, which the face, the clothes and the light decide.
 A dynamic programme over both kinds of evidence (utils/paths.py) gives the path.
 
-A path that may jump freely follows noise: a dropped frame is expected where the rest of the fake has
-shown some, a doubled one likewise, and dear where it has not. Where motion shows no jump at all,
-pictures choose among straight lines only.
+A path that may jump freely follows noise: a dropped frame is expected where the rest of the fake
+has shown some, a doubled one likewise, and dear where it has not. Where motion shows no jump at
+all, pictures choose among straight lines first, and hear of jumps where the best line has an
+unusual rate.
 """
 
 from collections.abc import Callable, Sequence
@@ -133,8 +134,10 @@ def straightened(scores: PairScores, near: Alignment, usual: Sequence[float],
     begun = _sure(picture_costs(pair, np.clip(near.at - pair.first, 0, len(pair.source) - 1)))
     best, least = near, np.inf
     for rate in dict.fromkeys([near.rate, *usual, *RATES]):
+        if abs(rate - near.rate) * count / 2 > SWING:
+            continue
         lines, phases = _lines(scores, near, rate, pair)
-        if abs(rate - near.rate) * count / 2 > SWING or not len(lines):
+        if not len(lines):
             continue
         motion = -path_gain(scores, lines).sum(axis=1) / _unit(scores)
         costs, chosen = begun, -1
