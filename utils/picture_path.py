@@ -37,6 +37,7 @@ SURE, SOFT = 4.0, 0.5  # frames that differ by SOFT are told apart SURE ln 2 wel
 # likelihood); measured on dropped frames of 15 clips that are not used for measuring
 CONTRAST = (0.3, 1.5)  # of the copy, range
 REACH = 2  # frames that a path may leave a line by, beside those of utils/paths.py
+ALONG = 0.5  # of the pictures' evidence for a whole line, for successive frames share their noise
 UNUSUAL, FINE = 8.0, 12.0  # prices of a rate of RATES, and of any other, but for the usual ones
 CLEARLY = 8.0  # by how much a path must be cheaper than a straight line
 SWING = 6  # frames by which the middle of a straight line may move, and its ends beside that
@@ -142,7 +143,8 @@ def straightened(scores: PairScores, near: Alignment, usual: Sequence[float],
         motion = -path_gain(scores, lines).sum(axis=1) / _unit(scores)
         costs, chosen = begun, -1
         for _ in range(ROUNDS):
-            total = motion + costs[np.arange(count), lines - pair.first].sum(axis=1)
+            shown = costs[np.arange(count), lines - pair.first]
+            total = motion + ALONG * shown.sum(axis=1)
             before, chosen = chosen, int(total.argmin())
             if chosen == before:
                 break
@@ -179,7 +181,7 @@ def _cost(scores: PairScores, at: np.ndarray, pair: PicturePair) -> float:
     """What motion and pictures leave unexplained along a path, as it lays the pictures itself."""
     shown = np.clip(at - pair.first, 0, len(pair.source) - 1)
     pictures = _sure(picture_costs(pair, shown))[np.arange(len(at)), shown]
-    return float(pictures.sum() - path_gain(scores, at).sum() / _unit(scores))
+    return float(ALONG * pictures.sum() - path_gain(scores, at).sum() / _unit(scores))
 
 
 def _unit(scores: PairScores) -> float:
