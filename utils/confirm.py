@@ -29,7 +29,8 @@ from utils.held_frames import COARSE, MOST_LAG, REACH, caught_up, unchanged_shar
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.matching import Alignment
 from utils.paths import runs_evenly
-from utils.picture_path import PicturePair, follow_pictures, or_dropped, straightened
+from utils.picture_path import (MOST_FRAMES, PicturePair, follow_pictures, or_dropped,
+                                straightened)
 from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
 from utils.video import Frame, VideoError
@@ -193,14 +194,15 @@ def in_time(one: Found, fake: Fake, poses: PoseClip, read_source: ReadSource) ->
     Raises VideoError.
     """
     alignment, view, coarse = one.alignment, one.view, fake.unchanged() >= COARSE
-    jumps = not runs_evenly(alignment)
-    if jumps and not coarse and one.hypothesis.motion_score < FINE:
+    even = runs_evenly(alignment)
+    jumps = not even and one.hypothesis.motion_score >= FINE
+    if len(alignment.at) > MOST_FRAMES or not (even or jumps or coarse):
         return alignment
     source, first = person_at(view.source, alignment_of(one), read_source)
     pair = PicturePair(poses, source, first - view.source.first)
-    if jumps and one.hypothesis.motion_score >= FINE:
+    if jumps:
         alignment = follow_pictures(view.scores, alignment, view.usual_rates, pair)
-    elif not jumps and not coarse:
+    elif even and not coarse:
         line = straightened(view.scores, alignment, view.usual_rates, pair)
         alignment = or_dropped(view.scores, line, view.usual_rates, pair)
     if coarse:

@@ -91,8 +91,8 @@ def fit_blur(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> flo
 
     def rest(sigma: float) -> float:
         a, b = blurred(fakes, sources, sigma)
-        rest = np.stack([over_channels(frame) for frame in np.abs(a - b)])
-        return float(np.median(rest[covered])) + BLUR_COST * abs(sigma)
+        difference = np.stack([over_channels(frame) for frame in np.abs(a - b)])
+        return float(np.median(difference[covered])) + BLUR_COST * abs(sigma)
     return min(BLURS, key=rest)
 
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from utils.matching import Alignment
-from utils.picture_path import MOST_FRAMES, PicturePair, picture_costs
+from utils.picture_path import PicturePair, picture_costs
 from utils.threads import on_threads
 
 BLOCK = 8  # pixels of a block that an encoder may skip
@@ -76,9 +76,7 @@ def caught_up(near: Alignment, pair: PicturePair, unchanged: float, frames: int,
     unchanged: unchanged_share() of the fake; frames: of the source; backwards: the alignment and
     the pair run against the fake's time. The alignment itself where pictures tell nothing.
     """
-    if len(near.at) > MOST_FRAMES:
-        return near
-    costs = picture_costs(pair, np.clip(near.at - pair.first, 0, len(pair.source) - 1))
+    costs = picture_costs(pair, pair.nearest(near.at))
     if costs is None:
         return near
     at, sign = near.at - pair.first, 1

@@ -128,6 +128,16 @@ def sample_offsets(count: int, rate: float, phase: float) -> np.ndarray:
     return np.floor(np.arange(count) * rate + phase + 1e-9).astype(int)
 
 
+def even_offsets(count: int, rate: float) -> np.ndarray:
+    """sample_offsets() in the middle of the phases that a rate may have."""
+    return sample_offsets(count, rate, middle_phase(rate))
+
+
+def middle_phase(rate: float) -> float:
+    """Phase from which all others are least far."""
+    return 0.5 if rate % 1 else 0.0
+
+
 def slide(scores: PairScores, rate: float, phase: float = 0.0) -> np.ndarray:
     """Score of every start for one rate: [starts] float32; empty where the fake is too long."""
     offsets = sample_offsets(scores.dot.shape[1] + 1, rate, phase)
@@ -152,7 +162,7 @@ def rough_places(scores: PairScores, natural: float = 1.0, keep: int = 5,
     """
     found = []
     for rate in {**dict.fromkeys(rates), natural: None}:
-        phase = 0.5 if rate % 1 else 0.0
+        phase = middle_phase(rate)
         curve = slide(scores, rate, phase)
         found += [_alignment(scores, float(curve[start]), start, rate, phase)
                   for start in _peaks(curve, keep)]

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from utils.matching import MAX_STEP, PHASES, RATES, Alignment, PairScores, sample_offsets
+from utils.matching import (MAX_STEP, PHASES, RATES, Alignment, PairScores, even_offsets,
+                            sample_offsets)
 
 LEEWAY = 4  # frames that a path may leave its straight line by, beside what the end asks for
 MOVE_PRICE = 1.6  # of a dropped or doubled frame, mean energies of a pair
@@ -34,13 +35,13 @@ def follow(scores: PairScores, near: Alignment, rates: Sequence[float]) -> Align
     unit = float(scores.fake_energy.mean()) + 1e-6
     share = float(np.clip((1 - max(near.score, 0.0)**2) / FULL_MISFIT, LEAST_PRICE, 1.0))
     best, least = near, -float(path_gain(scores, near.at).sum())
-    least += share * _rate_price(near.rate, rates) * unit
+    least += share * rate_price(near.rate, rates) * unit
     for rate in dict.fromkeys([near.rate, *rates]):
-        line = sample_offsets(len(near.at), rate, 0.5 if rate % 1 else 0.0)
+        line = even_offsets(len(near.at), rate)
         for start in dict.fromkeys([near.start, near.end - int(line[-1])]):
             cost, path = least_path(scores, start + line, abs(near.end - start - int(line[-1])),
                                     share * MOVE_PRICE * unit)
-            cost += share * _rate_price(rate, rates) * unit
+            cost += share * rate_price(rate, rates) * unit
             moves = np.abs(np.diff(path - line)).sum()
             if cost < least - 1e-6 * unit and moves <= max(2, MOST_MOVES * len(path)):
                 mean_rate = float(path[-1] - path[0]) / max(1, len(path) - 1)
@@ -56,8 +57,10 @@ def runs_evenly(alignment: Alignment) -> bool:
                for phase in PHASES)
 
 
-def _rate_price(rate: float, free: Sequence[float]) -> float:
-    return 0.0 if rate in free else RATE_PRICE if rate in RATES else FINE_RATE_PRICE
+def rate_price(rate: float, free: Sequence[float], usual: float = RATE_PRICE,
+               fine: float = FINE_RATE_PRICE) -> float:
+    """Price of a rate: nothing if it is one of `free`, `usual` if it is one of RATES, else `fine`."""
+    return 0.0 if rate in free else usual if rate in RATES else fine
 
 
 def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float | tuple[float, float],
@@ -119,7 +122,7 @@ def gains(scores: PairScores, energies: np.ndarray, rate: float) -> np.ndarray:
     which only its first one does; as bad as can be outside of the source.
     """
     count, frames = scores.dot.shape[1], scores.dot.shape[2]
-    offsets = sample_offsets(count + 1, rate, 0.5 if rate % 1 else 0.0)
+    offsets = even_offsets(count + 1, rate)
     shift = int(offsets[-2])
     table = np.repeat(-energies.astype(np.float32)[:, None], frames + shift, axis=1)
     for pair, step in enumerate(np.diff(offsets)):

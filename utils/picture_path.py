@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 
 from models.pose import PoseClip
-from utils.matching import PHASES, RATES, Alignment, PairScores, sample_offsets
-from utils.paths import MOST_MOVES, least_path, path_gain
+from utils.matching import PHASES, RATES, Alignment, PairScores, even_offsets, sample_offsets
+from utils.paths import MOST_MOVES, least_path, path_gain, rate_price
 
 INDEPENDENT = 30.0  # as many values tell frames apart, however many pixels there are: neighbours
 # share their noise
@@ -34,14 +34,14 @@ LEAST_PIXELS = 20
 NOISE = 0.1  # variance that every value has at least
 DETAIL_SIGMA, EDGE_SIGMA = 4.0, 1.0  # pixels: detail is what a blur takes away, edges are softened
 SURE, SOFT = 4.0, 0.5  # frames that differ by SOFT are told apart SURE ln 2 well (twice the log
-# likelihood); measured on dropped frames of 15 clips that are not used for measuring
+# likelihood); set by hand after dropped frames of 15 clips that are not used for measuring
 CONTRAST = (0.3, 1.5)  # of the copy, range
 REACH = 2  # frames that a path may leave a line by, beside those of utils/paths.py
 ALONG = 0.5  # of the pictures' evidence for a whole line, for successive frames share their noise
 UNUSUAL, FINE = 8.0, 12.0  # prices of a rate of RATES, and of any other, but for the usual ones
 CLEARLY = 8.0  # by how much a path must be cheaper than a straight line
 SWING = 6  # frames by which the middle of a straight line may move, and its ends beside that
-MOST_FRAMES = 2000  # of a fake; 100 MB of pictures at most, and as much of the source
+MOST_FRAMES = 2000  # of a fake that is compared; 100 MB at most, and as much of the source
 FAR = 1e6  # cost of a frame that was not looked at
 
 
@@ -59,6 +59,10 @@ class PicturePair:
         person = self.fake.weight.mean(0) > SEEN
         return tuple(np.stack([details(grey)[:, person].ravel() for grey in clip])
                      for clip in (self.fake.grey, self.source))
+
+    def nearest(self, at: np.ndarray) -> np.ndarray:
+        """Positions in `source` of frames as its scores count them; the ends' for those beyond."""
+        return np.clip(at - self.first, 0, len(self.source) - 1)
 
 
 def details(grey: np.ndarray) -> np.ndarray:
@@ -100,10 +104,8 @@ def follow_pictures(scores: PairScores, near: Alignment, usual: Sequence[float],
     """
     unit = _unit(scores)
     prices, at = (DEAREST, DEAREST), near.at
-    if len(at) > MOST_FRAMES:
-        return near
     for _ in range(ROUNDS):
-        costs = picture_costs(pair, np.clip(at - pair.first, 0, len(pair.source) - 1))
+        costs = picture_costs(pair, pair.nearest(at))
         if costs is None:
             return near
         look = partial(_look, _sure(costs) * unit, pair.first)
@@ -129,10 +131,10 @@ def straightened(scores: PairScores, near: Alignment, usual: Sequence[float],
     pictures as its own line lays them on each other: along a wrong line, their means, contrast and
     noise speak for that line. Returns the alignment itself where pictures tell nothing.
     """
-    count = len(near.at)
-    if count > MOST_FRAMES or pair.values[0].shape[1] < LEAST_PIXELS:
+    begun = picture_costs(pair, pair.nearest(near.at))
+    if begun is None:
         return near
-    begun = _sure(picture_costs(pair, np.clip(near.at - pair.first, 0, len(pair.source) - 1)))
+    count, unit, begun = len(near.at), _unit(scores), _sure(begun)
     best, least = near, np.inf
     for rate in dict.fromkeys([near.rate, *usual, *RATES]):
         if abs(rate - near.rate) * count / 2 > SWING:
@@ -140,7 +142,7 @@ def straightened(scores: PairScores, near: Alignment, usual: Sequence[float],
         lines, phases = _lines(scores, near, rate, pair)
         if not len(lines):
             continue
-        motion = -path_gain(scores, lines).sum(axis=1) / _unit(scores)
+        motion = -path_gain(scores, lines).sum(axis=1) / unit
         costs, chosen = begun, -1
         for _ in range(ROUNDS):
             shown = costs[np.arange(count), lines - pair.first]
@@ -149,7 +151,7 @@ def straightened(scores: PairScores, near: Alignment, usual: Sequence[float],
             if chosen == before:
                 break
             costs = _sure(picture_costs(pair, lines[chosen] - pair.first))
-        cost = total[chosen] + _rate_price(rate, usual)
+        cost = total[chosen] + rate_price(rate, usual, UNUSUAL, FINE)
         if cost < least:
             least = cost
             best = Alignment(near.score, lines[chosen], rate, phases[chosen])
@@ -163,23 +165,23 @@ def or_dropped(scores: PairScores, line: Alignment, usual: Sequence[float],
 
     Arguments as of straightened(), which gives the line.
     """
-    count = len(line.at)
-    if line.rate in usual or count > MOST_FRAMES or pair.values[0].shape[1] < LEAST_PIXELS:
+    path = line if line.rate in usual else follow_pictures(scores, line, usual, pair)
+    if path is line:
         return line
-    path = follow_pictures(scores, line, usual, pair)
-    moves = min((np.diff(path.at - sample_offsets(count, rate, 0.5 if rate % 1 else 0.0))
-                 for rate in usual), key=lambda moves: np.abs(moves).sum())
+    count = len(line.at)
+    moves = min((np.diff(path.at - even_offsets(count, rate)) for rate in usual),
+                key=lambda moves: np.abs(moves).sum())
     jumps = abs(int(moves.sum()))
     if not 0 < jumps == np.abs(moves).sum():  # of both kinds: it follows a rate, or noise
         return line
     cost = _cost(scores, path.at, pair) + jumps * _price(jumps, count)
     return path if cost + CLEARLY < (_cost(scores, line.at, pair)
-                                     + _rate_price(line.rate, usual)) else line
+                                     + rate_price(line.rate, usual, UNUSUAL, FINE)) else line
 
 
 def _cost(scores: PairScores, at: np.ndarray, pair: PicturePair) -> float:
     """What motion and pictures leave unexplained along a path, as it lays the pictures itself."""
-    shown = np.clip(at - pair.first, 0, len(pair.source) - 1)
+    shown = pair.nearest(at)
     pictures = _sure(picture_costs(pair, shown))[np.arange(len(at)), shown]
     return float(ALONG * pictures.sum() - path_gain(scores, at).sum() / _unit(scores))
 
@@ -187,10 +189,6 @@ def _cost(scores: PairScores, at: np.ndarray, pair: PicturePair) -> float:
 def _unit(scores: PairScores) -> float:
     """Motion that is worth as much as a unit of _sure()."""
     return (float(scores.fake_energy.mean()) + 1e-6) / MOTION_WORTH
-
-
-def _rate_price(rate: float, usual: Sequence[float]) -> float:
-    return 0.0 if rate in usual else UNUSUAL if rate in RATES else FINE
 
 
 def _lines(scores: PairScores, near: Alignment, rate: float,
@@ -238,7 +236,7 @@ def _best_path(scores: PairScores, near: Alignment, at: np.ndarray, usual: Seque
     """
     lines = [(near.at, near.rate, 0.0 if near.rate in usual else max(prices))]
     for rate in usual:
-        line = sample_offsets(len(at), rate, 0.5 if rate % 1 else 0.0)
+        line = even_offsets(len(at), rate)
         starts = {int(ends[0]) for ends in (at, near.at)} | {
             int(ends[-1] - line[-1]) for ends in (at, near.at)}
         lines += [(start + line, rate, 0.0) for start in sorted(starts)]

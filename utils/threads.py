@@ -1,4 +1,5 @@
-"""Work on two threads within one item, for the time of a single video: batches fill the cores."""
+"""Work on two threads within one video, which is what a single one waits for; in batches, the
+workers fill the cores already."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
