@@ -1,10 +1,10 @@
 """PNG files without loss, written fast.
 
-Most of what writing a PNG costs is deflate. libdeflate's makes smaller files than OpenCV's encoder at
-its fastest level, in less than half the time. (ISA-L's is faster still, but did not repeat itself: one
-picture in a run came out as other bytes with the same pixels.) So the format's few parts are put
-together here: signature, IHDR, one IDAT, IEND, as the PNG specification (W3C, third edition) has
-them. Every row is filtered by the one above it (type 2, "Up").
+Most of what writing a PNG costs is deflate. libdeflate's makes smaller files than OpenCV's encoder
+at its fastest level, in less than half the time. (ISA-L's is faster still, but did not repeat
+itself: one picture in a run came out as other bytes with the same pixels.) So the format's few
+parts are put together here: signature, IHDR, one IDAT, IEND, as the PNG specification (W3C, third
+edition) has them. Every row is filtered by the one above it (type 2, "Up").
 """
 
 import struct
