@@ -41,18 +41,26 @@ class PoseClip:
         None where both are the same.
         """
         mapping = np.eye(2, 3) if mapping is None else mapping
-        scale = cells / self.grey.shape[2]
-        matrix = np.column_stack([mapping[:, :2] * scale, mapping[:, 2] * cells])
-        matrix[:, 2] += 0.5 * (matrix[:, :2].sum(axis=1) - 1)  # between pixel centres
-        shrinking = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+        return PoseClip(map_squares(self.grey, mapping, cells),
+                        map_squares(self.weight, mapping, cells))
 
-        def warp(picture: np.ndarray) -> np.ndarray:
-            if shrinking < 1:  # warpAffine does not average
-                picture = cv2.GaussianBlur(picture, (0, 0), 0.5 / max(shrinking, 0.05))
-            return cv2.warpAffine(picture, matrix, (cells, cells))
 
-        return PoseClip(np.stack([warp(grey) for grey in self.grey]),
-                        np.stack([warp(weight) for weight in self.weight]))
+def map_squares(squares: np.ndarray, mapping: np.ndarray, cells: int) -> np.ndarray:
+    """Pictures of a square [T, S, S] as pictures of another one [T, cells, cells].
+
+    mapping: [2, 3], as PoseClip.mapped() takes it.
+    """
+    scale = cells / squares.shape[2]
+    matrix = np.column_stack([mapping[:, :2] * scale, mapping[:, 2] * cells])
+    matrix[:, 2] += 0.5 * (matrix[:, :2].sum(axis=1) - 1)  # between pixel centres
+    shrinking = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+
+    def warp(picture: np.ndarray) -> np.ndarray:
+        if shrinking < 1:  # warpAffine does not average
+            picture = cv2.GaussianBlur(picture, (0, 0), 0.5 / max(shrinking, 0.05))
+        return cv2.warpAffine(picture, matrix, (cells, cells))
+
+    return np.stack([warp(picture) for picture in squares])
 
 
 def small_grey(crops: np.ndarray, side: int) -> np.ndarray:

@@ -1,13 +1,13 @@
-"""A coarse copy that holds frames is put where its pictures were taken, not where they linger."""
+"""A coarse copy that holds pictures is put where they were taken, not where they linger."""
 
 import cv2
 import numpy as np
 import pytest
 
 from models.pose import PoseClip
-from test_picture_path import FIRST, FRAMES, START, pictures
+from test_picture_path import FIRST, FRAMES, START, pictures, still_scores
 from utils.held_frames import COARSE, PAIRS, caught_up, unchanged_share
-from utils.matching import Alignment
+from utils.matching import Alignment, sample_offsets
 from utils.picture_path import PicturePair
 from utils.video import VideoReader, VideoWriter
 
@@ -15,27 +15,31 @@ COUNT = 40
 CODED = 0.8, 0.05  # unchanged blocks of a coarse copy, and of a fine one
 
 
-def held(at: np.ndarray, seed: int, share: float = 0.6) -> np.ndarray:
-    """The frames that are shown when some of them are held."""
-    rng, shown = np.random.default_rng(seed), at.copy()
-    for i in range(1, len(shown)):
-        if rng.random() < share:
-            shown[i] = shown[i - 1]
-    return shown
-
-
-def pair_of(shown: np.ndarray, noise: float = 6.0) -> PicturePair:
-    rng, source = np.random.default_rng(1), pictures()
-    copy = 0.7 * source[shown] + 20 + rng.normal(0, noise, (len(shown), *source.shape[1:]))
+def copy_of(at: np.ndarray, seed: int = 0, held: float = 0.7,
+            noise: float = 6.0) -> tuple[PicturePair, np.ndarray]:
+    """A copy whose blocks hold what they showed with this probability per frame, beside its source,
+    and the share of its pixels that were coded anew."""
+    rng, source = np.random.default_rng(seed), pictures()
+    copy = 0.7 * source[at] + 20 + rng.normal(0, noise, (len(at), *source.shape[1:]))
+    kept = rng.random((len(at), 4, 4)).repeat(8, axis=1).repeat(8, axis=2) < held
+    kept[0] = False
+    for i in range(1, len(at)):
+        copy[i][kept[i]] = copy[i - 1][kept[i]]
     fake = PoseClip(copy.clip(0, 255).astype(np.uint8), np.ones(copy.shape, np.float32))
-    return PicturePair(fake, source[FIRST:], FIRST)
+    return PicturePair(fake, source[FIRST:], FIRST), 1 - kept.astype(np.float32)
+
+
+def found_near(near: Alignment, copy: tuple[PicturePair, np.ndarray], unchanged: float = CODED[0],
+               backwards: bool = False) -> Alignment:
+    pair, renewed = copy
+    return caught_up(still_scores(near.at), near, (1.0,), pair, unchanged, renewed, backwards)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("off", [-2, -1, 0, 1])
-def test_a_copy_that_holds_frames(seed, off):
+def test_a_copy_that_holds_what_it_showed(seed, off):
     at = np.arange(START, START + COUNT)
-    found = caught_up(Alignment(0.7, at + off, 1.0), pair_of(held(at, seed)), CODED[0], FRAMES)
+    found = found_near(Alignment(0.7, at + off, 1.0), copy_of(at, seed))
     assert found.at.tolist() == at.tolist() and found.rate == 1.0 and found.score == 0.7
 
 
@@ -43,39 +47,49 @@ def test_a_copy_that_holds_frames(seed, off):
 def test_backwards_time_is_the_fakes(seed):
     """The alignment and the pair run forwards in the source, the fake runs backwards."""
     at = np.arange(START, START + COUNT)
-    shown = held(at[::-1], seed)[::-1]
-    near = Alignment(0.7, at + 1, 1.0)
-    assert caught_up(near, pair_of(shown), CODED[0], FRAMES, True).at.tolist() == at.tolist()
+    pair, renewed = copy_of(at[::-1], seed)
+    copy = PicturePair(pair.fake.reversed(), pair.source, FIRST), renewed
+    found = found_near(Alignment(0.7, at + 1, 1.0), copy, backwards=True)
+    assert found.at.tolist() == at.tolist()
 
 
 @pytest.mark.parametrize("rate", [0.5, 2.0])
 def test_other_rates(rate):
-    at = START - 5 + np.floor(np.arange(25) * rate).astype(int)
-    found = caught_up(Alignment(0.7, at - 1, rate), pair_of(held(at, 2)), CODED[0], FRAMES)
-    assert found.at.tolist() == at.tolist()
+    at = START - 5 + sample_offsets(25, rate, 0.0)
+    found = found_near(Alignment(0.7, at - 1, rate), copy_of(at, 2))
+    assert found.at.tolist() == at.tolist() and found.rate == rate
+
+
+@pytest.mark.parametrize("taken_for", [0.95, 1.011, 1.05])
+def test_a_rate_that_held_frames_feigned(taken_for):
+    at, line = np.arange(START, START + COUNT), sample_offsets(COUNT, taken_for, 0.0)
+    near = Alignment(0.7, START + (COUNT - 1 - int(line[-1])) // 2 + line, taken_for)
+    found = found_near(near, copy_of(at))
+    assert found.at.tolist() == at.tolist() and found.rate == 1.0
 
 
 @pytest.mark.parametrize("unchanged", CODED)
 def test_a_fine_copy_stays_where_it_is(unchanged):
     """Also one that is taken for coarse by mistake."""
     at = np.arange(START, START + COUNT)
-    found = caught_up(Alignment(0.9, at, 1.0), pair_of(at), unchanged, FRAMES)
+    found = found_near(Alignment(0.9, at, 1.0), copy_of(at, held=0.0), unchanged)
     assert found.at.tolist() == at.tolist()
 
 
-def test_no_move_leaves_the_source():
-    near = Alignment(0.7, np.arange(START, START + COUNT), 1.0)
-    for frames in (START + COUNT, FRAMES):
-        shown = np.minimum(near.at + 3, FRAMES - 1)
-        found = caught_up(near, pair_of(shown), CODED[0], frames)
-        assert found.end < frames and found.start == START + 3 * (frames == FRAMES)
+@pytest.mark.parametrize("at", [np.arange(FRAMES - COUNT, FRAMES), np.arange(COUNT)])
+def test_no_move_leaves_the_source(at):
+    """Where pictures say that it begins before the first frame, or ends after the last."""
+    further = np.clip(at + (3 if at[0] else -3), 0, FRAMES - 1)
+    pair, renewed = copy_of(further)
+    whole = PicturePair(pair.fake, pictures(), 0)
+    assert found_near(Alignment(0.7, at, 1.0), (whole, renewed)).at.tolist() == at.tolist()
 
 
 def test_where_nobody_is_seen_nothing_moves():
     near = Alignment(0.7, np.arange(START, START + COUNT), 1.0)
-    pair = pair_of(near.at)
+    pair, renewed = copy_of(near.at)
     empty = PicturePair(PoseClip(pair.fake.grey, pair.fake.weight * 0), pair.source, FIRST)
-    assert caught_up(near, empty, CODED[0], FRAMES) is near
+    assert found_near(near, (empty, renewed)) is near
 
 
 @pytest.mark.parametrize("crf, coarse", [(20, False), (42, True)])

@@ -25,7 +25,8 @@ from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_gue
                                 shrunk)
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import read_image
-from utils.held_frames import COARSE, MOST_LAG, REACH, caught_up, unchanged_share
+from utils.held_frames import COARSE, LAGGING, MOST_LAG, REACH, caught_up, unchanged_share
+from utils.held_pixels import laid_over_source, renewed_shares
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.matching import Alignment
 from utils.paths import runs_evenly
@@ -72,6 +73,8 @@ class Fake:
     pictures: FakePictures
     look: Callable[[Square], FakeMotion]  # measures another window
     unchanged: Callable[[], float] = lambda: 0.0  # held_frames.unchanged_share() of the whole fake
+    renewed: Callable[[tuple[int, ...], Square], np.ndarray] | None = None  # frames, square ->
+    # held_pixels.renewed_shares()
 
     def part(self, first: int, last: int) -> "Fake":
         """The stretch from one position among the frames to another, inclusive."""
@@ -92,7 +95,8 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
     picture, mask = partial(read, roots.frames), partial(read, roots.masks)
     return Fake(record, record.frames, motion, movement, FakePictures(picture),
                 partial(measure_window, roots, fake_id, record, flow=flow, segmenter=segmenter),
-                cache(partial(unchanged_share, picture, mask, record.frames)))
+                cache(partial(unchanged_share, picture, mask, record.frames)),
+                lru_cache(1)(partial(renewed_shares, picture)))
 
 
 ReadSource = Callable[[IndexedSource, set[int]], Iterator[Frame]]  # source, frames of it
@@ -182,19 +186,26 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     best = max((refined(Place(mapped, one.alignment)),
                 replace(one, view=replace(view, pose=pose))),
                key=lambda found: found.hypothesis.motion_score)
-    alignment = in_time(best, fake, person.poses.mapped(onto, SIDE), read_source)
+
+    def renewed() -> np.ndarray:
+        shares = fake.renewed(tuple(fake.frames), person.square)
+        return laid_over_source(shares, bool(view.flip), onto, SIDE)
+
+    alignment = in_time(best, fake, person.poses.mapped(onto, SIDE), renewed, read_source)
     return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
         best.view.judge(alignment), picture_score=mapping.agreement))
 
 
-def in_time(one: Found, fake: Fake, poses: PoseClip, read_source: ReadSource) -> Alignment:
+def in_time(one: Found, fake: Fake, poses: PoseClip, renewed: Callable[[], np.ndarray],
+            read_source: ReadSource) -> Alignment:
     """A place's alignment to the frame, as motion and pictures together have it.
 
-    poses: the fake's person, forwards in the source's time, laid over the source, SIDE pixels.
+    poses: the fake's person, forwards in the source's time, laid over the source, SIDE pixels;
+    renewed: gives the share of these pixels that were coded anew, forwards in the fake's time.
     Raises VideoError.
     """
-    alignment, view, coarse = one.alignment, one.view, fake.unchanged() >= COARSE
-    even = runs_evenly(alignment)
+    alignment, view, unchanged = one.alignment, one.view, fake.unchanged()
+    even, coarse = runs_evenly(alignment), unchanged >= COARSE
     jumps = not even and one.hypothesis.motion_score >= FINE
     if len(alignment.at) > MOST_FRAMES or not (even or jumps or coarse):
         return alignment
@@ -205,8 +216,9 @@ def in_time(one: Found, fake: Fake, poses: PoseClip, read_source: ReadSource) ->
     elif even and not coarse:
         line = straightened(view.scores, alignment, view.usual_rates, pair)
         alignment = or_dropped(view.scores, line, view.usual_rates, pair)
-    if coarse:
-        alignment = caught_up(alignment, pair, fake.unchanged(), len(view.source), view.backwards)
+    if unchanged >= LAGGING:
+        alignment = caught_up(view.scores, alignment, view.usual_rates, pair, unchanged, renewed(),
+                              view.backwards)
     return alignment
 
 

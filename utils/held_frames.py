@@ -2,11 +2,12 @@
 
 A coarse encoder skips what changes little, so that a frame of such a fake may still show what the
 source showed some frames before, until a refresh. What motion and pictures agree with best then
-begins too early. A hidden Markov model (Rabiner 1989) of the lag tells the two apart: a frame holds
-the picture of the one before, which adds to its lag, or is refreshed, mostly to no lag at all, and
-the first frame of a file has none. The start under which the fake's pictures are most probable is
-the true one. Whether a copy is coarse its pictures tell: where nothing was coded, textured blocks
-do not change at all.
+begins too early. Whether a copy is coarse its pictures tell: where nothing was coded, textured
+blocks do not change at all. Three kinds of evidence tell where it begins: which pixels it shows
+anew and which it holds (utils/held_pixels.py); its motion; and a hidden Markov model (Rabiner 1989)
+of the lag of whole frames: a frame holds the picture of the one before, which adds to its lag, or
+is refreshed, mostly to no lag at all, and the first frame of a file has none. The start under which
+the fake's pictures are most probable is the true one.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +16,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from utils.matching import Alignment
-from utils.picture_path import PicturePair, picture_costs
+from utils.held_pixels import misfits
+from utils.matching import PHASES, RATES, Alignment, PairScores, sample_offsets
+from utils.paths import path_gain, rate_price
+from utils.picture_path import FINE, SWING, UNUSUAL, PicturePair, motion_unit, picture_costs
 from utils.threads import on_threads
 
 BLOCK = 8  # pixels of a block that an encoder may skip
@@ -24,10 +27,13 @@ TEXTURE = 4.0  # grey levels, standard deviation in a block: a flat one tells no
 PERSON = 200  # mean mask of a block on the person
 PAIRS = 8  # of successive frames that are compared
 LEAST_BLOCKS = 4
-COARSE = 0.25  # share of unchanged blocks from which on a fake may lag
+LAGGING, COARSE = 0.1, 0.25  # share of unchanged blocks from which on parts of a fake's pictures,
+# and whole pictures, may lag
 REACH = 8  # frames that the start may be moved by
 LEAD, MOST_LAG = 2, 9  # frames that a refreshed picture may be ahead, through noise, and behind
 LEAST = 60.0  # largest cost, so that no single frame decides
+PIXELS_WORTH, LAGS_WORTH, MOTION_WORTH = 3.0, 0.3, 0.05  # of the evidence, which is not independent;
+# set by hand on coarse fakes of 15 clips that are not used for measuring, by six encoders
 
 # how lags go, in fine, middling and coarse copies: share of frames that are held, and of refreshed
 # ones the weights of being LEAD ... 1 frames ahead, in time, and 1 ... MOST_LAG behind; set by hand
@@ -69,24 +75,52 @@ def _blocks(picture: np.ndarray) -> np.ndarray:
     return picture[:down * BLOCK, :across * BLOCK].reshape(down, BLOCK, across, BLOCK)
 
 
-def caught_up(near: Alignment, pair: PicturePair, unchanged: float, frames: int,
-              backwards: bool = False) -> Alignment:
-    """An alignment moved to where the pictures of a copy that holds frames are most probable.
+def caught_up(scores: PairScores, near: Alignment, usual: Sequence[float], pair: PicturePair,
+              unchanged: float, renewed: np.ndarray, backwards: bool = False) -> Alignment:
+    """An alignment, or a straight line near it, moved to where a copy that holds frames most
+    probably begins, as its motion and its pictures have it.
 
-    unchanged: unchanged_share() of the fake; frames: of the source; backwards: the alignment and
-    the pair run against the fake's time. The alignment itself where pictures tell nothing.
+    usual: rates, source frames per fake frame, that cost nothing; unchanged: unchanged_share() of
+    the fake; renewed: [n, S, S] share of pair's pixels that were coded anew, forwards in the fake's
+    time (utils/held_pixels.py); backwards: the alignment and the pair run against it. The alignment
+    itself where pictures tell nothing.
     """
     costs = picture_costs(pair, pair.nearest(near.at))
     if costs is None:
         return near
-    at, sign = near.at - pair.first, 1
-    if backwards:
-        costs, at, sign = costs[::-1], at[::-1], -1
-    moves = np.arange(-REACH, REACH + 1)
-    likely = start_likelihoods(_beside(costs, at, sign), np.abs(np.diff(at)), unchanged)
-    inside = (near.start + sign * moves >= 0) & (near.end + sign * moves < frames)
-    move = sign * int(moves[np.where(inside, likely, -np.inf).argmax()])
-    return replace(near, at=near.at + move)
+    sign = -1 if backwards else 1
+    moves, unit = sign * np.arange(-REACH, REACH + 1), motion_unit(scores)
+    best, least = near, np.inf
+    for line in _lines(near, usual, len(scores.dot)):
+        inside = (line.start + moves >= 0) & (line.end + moves < scores.dot.shape[2])
+        if not inside.any():
+            continue
+        at = (line.at - pair.first)[::sign]
+        likely = start_likelihoods(_beside(costs[::sign], at, sign), np.abs(np.diff(at)), unchanged)
+        moved = line.at + moves[inside, None]
+        total = (PIXELS_WORTH * misfits(pair, moved, renewed, backwards)
+                 - LAGS_WORTH * likely[inside]
+                 - MOTION_WORTH * path_gain(scores, moved).sum(axis=1) / unit
+                 + rate_price(line.rate, usual, UNUSUAL, FINE))
+        if total.min() < least:
+            best, least = replace(line, at=moved[total.argmin()]), total.min()
+    return best
+
+
+def _lines(near: Alignment, usual: Sequence[float], steps: int) -> list[Alignment]:
+    """An alignment, and straight lines through its middle at its own, at usual and at the nearest
+    one of all likely rates; steps: source frames, from which on two are too far apart."""
+    count, likely = len(near.at), min(RATES, key=lambda rate: abs(rate - near.rate))
+    found = [near]
+    for rate in dict.fromkeys([near.rate, *usual, likely]):
+        if abs(rate - near.rate) * count / 2 > SWING:
+            continue
+        for phase in PHASES if rate % 1 else (0.0,):
+            line = sample_offsets(count, rate, phase)
+            line += round((near.start + near.end - line[-1]) / 2)
+            if np.diff(line).max(initial=0) < steps:
+                found.append(Alignment(near.score, line, rate, phase))
+    return found
 
 
 def _beside(costs: np.ndarray, at: np.ndarray, sign: int) -> np.ndarray:

@@ -53,11 +53,15 @@ class PicturePair:
     source: np.ndarray  # [m, S, S] uint8
     first: int  # frame of the source, as its scores count them, that source[0] is
 
+    @property
+    def person(self) -> np.ndarray:
+        """[S, S] bool, where the fake shows its person."""
+        return self.fake.weight.mean(0) > SEEN
+
     @cached_property
     def values(self) -> tuple[np.ndarray, np.ndarray]:
         """details() of the fake [n, p] and of the source [m, p] where the fake shows its person."""
-        person = self.fake.weight.mean(0) > SEEN
-        return tuple(np.stack([details(grey)[:, person].ravel() for grey in clip])
+        return tuple(np.stack([details(grey)[:, self.person].ravel() for grey in clip])
                      for clip in (self.fake.grey, self.source))
 
     def nearest(self, at: np.ndarray) -> np.ndarray:
@@ -102,7 +106,7 @@ def follow_pictures(scores: PairScores, near: Alignment, usual: Sequence[float],
     usual: rates, source frames per fake frame, of straight lines that it may keep to. Returns the
     alignment itself where pictures tell nothing.
     """
-    unit = _unit(scores)
+    unit = motion_unit(scores)
     prices, at = (DEAREST, DEAREST), near.at
     for _ in range(ROUNDS):
         costs = picture_costs(pair, pair.nearest(at))
@@ -134,7 +138,7 @@ def straightened(scores: PairScores, near: Alignment, usual: Sequence[float],
     begun = picture_costs(pair, pair.nearest(near.at))
     if begun is None:
         return near
-    count, unit, begun = len(near.at), _unit(scores), _sure(begun)
+    count, unit, begun = len(near.at), motion_unit(scores), _sure(begun)
     best, least = near, np.inf
     for rate in dict.fromkeys([near.rate, *usual, *RATES]):
         if abs(rate - near.rate) * count / 2 > SWING:
@@ -183,10 +187,10 @@ def _cost(scores: PairScores, at: np.ndarray, pair: PicturePair) -> float:
     """What motion and pictures leave unexplained along a path, as it lays the pictures itself."""
     shown = pair.nearest(at)
     pictures = _sure(picture_costs(pair, shown))[np.arange(len(at)), shown]
-    return float(ALONG * pictures.sum() - path_gain(scores, at).sum() / _unit(scores))
+    return float(ALONG * pictures.sum() - path_gain(scores, at).sum() / motion_unit(scores))
 
 
-def _unit(scores: PairScores) -> float:
+def motion_unit(scores: PairScores) -> float:
     """Motion that is worth as much as a unit of _sure()."""
     return (float(scores.fake_energy.mean()) + 1e-6) / MOTION_WORTH
 

@@ -1,0 +1,90 @@
+"""What a coarse copy would show is made of its source and of the pixels that were coded anew."""
+
+import cv2
+import numpy as np
+import pytest
+
+from models.pose import SIDE, PoseClip
+from utils.held_pixels import laid_over_source, misfits, renewed_shares
+from utils.picture_path import PicturePair
+from utils.video import VideoReader, VideoWriter
+
+SIZE, FRAMES, START, COUNT = 160, 60, 12, 30  # pixels of a picture; of the source, of the fake
+SQUARE = (16.0, 16.0, 128.0)
+CELLS = 64
+IDENTITY = np.eye(2, 3)
+
+
+def pictures() -> list[np.ndarray]:
+    """A head that sways a little before a wall."""
+    rng = np.random.default_rng(4)
+    wall, head = (cv2.GaussianBlur(rng.normal(0, 1, (SIZE, SIZE, 3)), (0, 0), 3) for _ in range(2))
+    wall, head = ((128 + 40 * part / part.std()).clip(0, 255).astype(np.uint8)
+                  for part in (wall, head))
+    oval = cv2.ellipse(np.zeros((SIZE, SIZE), np.uint8), (80, 85), (40, 55), 0, 0, 360, 255, -1)
+    steps = cv2.GaussianBlur(rng.normal(0, 1.2, (FRAMES, 2)), (1, 9), 0, sigmaY=2)
+    frames = []
+    for x, y in np.cumsum(steps, axis=0):
+        move = np.float32([[1, 0, x], [0, 1, y]])
+        alpha = cv2.warpAffine(oval, move, (SIZE, SIZE))[..., None] / 255
+        moved = cv2.warpAffine(head, move, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT)
+        frames.append((wall + alpha * (moved.astype(float) - wall)).astype(np.uint8))
+    return frames
+
+
+def grey_square(frames: list[np.ndarray]) -> np.ndarray:
+    x, y, side = (round(value) for value in SQUARE)
+    return np.stack([cv2.resize(cv2.cvtColor(frame[y:y + side, x:x + side], cv2.COLOR_BGR2GRAY),
+                                (CELLS, CELLS), interpolation=cv2.INTER_AREA) for frame in frames])
+
+
+def encoded(frames: list[np.ndarray], path, crf: int) -> list[np.ndarray]:
+    with VideoWriter(path, 25, crf=crf) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return [frame.image for frame in VideoReader(path, threads=1)]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("crf", [32, 38, 42])
+def test_the_start_of_a_real_coarse_copy(tmp_path, crf, backwards):
+    source, turned = pictures(), slice(None, None, -1 if backwards else 1)
+    copy = encoded(source[START:START + COUNT][turned], tmp_path / "fake.mp4", crf)
+    shares = renewed_shares(copy.__getitem__, range(COUNT), SQUARE)
+    assert shares.shape == (COUNT, SIDE, SIDE) and (shares[0] == 255).all()
+    assert 0.02 < shares[1:].mean() / 255 < 0.9
+    grey = grey_square(copy[turned])
+    pair = PicturePair(PoseClip(grey, np.ones(grey.shape, np.float32)), grey_square(source), 0)
+    lines = np.arange(START - 6, START + 7)[:, None] + np.arange(COUNT)
+    renewed = laid_over_source(shares, False, IDENTITY, CELLS)
+    found = misfits(pair, lines, renewed, backwards)
+    assert int(found.argmin()) == 6
+    assert found[6] < misfits(pair, lines[6:7], np.ones_like(renewed), backwards)[0]  # what is held
+    # explains the copy better than each frame's own picture
+
+
+def test_what_changes_is_found_where_it_changes():
+    still = np.zeros((50, 80, 3), np.uint8)
+    other = still.copy()
+    other[10:20, 60:70, 1] = 1  # one level of one colour
+    frames = {7: still, 8: still, 11: other, 12: other}
+    shares = renewed_shares(frames.__getitem__, [7, 8, 11, 12], (32.0, 0.0, 48.0))
+    assert [int(share.min()) for share in shares] == [255, 0, 0, 0] and not shares[[1, 3]].any()
+    rows, columns = np.nonzero(shares[2] > 127)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 39, 56, 75)
+
+
+def test_two_frames_and_a_single_one():
+    frames = [np.zeros((20, 20, 3), np.uint8)] * 2
+    assert renewed_shares(frames.__getitem__, [0, 1], (0.0, 0.0, 20.0)).shape == (2, SIDE, SIDE)
+    assert renewed_shares(frames.__getitem__, [0], (0.0, 0.0, 20.0)).shape == (1, SIDE, SIDE)
+
+
+def test_shares_are_laid_over_the_source_as_the_pictures_are():
+    shares = np.zeros((1, SIDE, SIDE), np.uint8)
+    shares[0, :, :SIDE // 4] = 255
+    moved = np.array([[1.0, 0, 0.5], [0, 1, 0]])
+    for mirrored, mapping, expected in ((False, IDENTITY, "11000000"), (True, IDENTITY, "00000011"),
+                                        (False, moved, "00001100")):
+        row = laid_over_source(shares, mirrored, mapping, 8)[0, 4]
+        assert "".join(str(int(share > 0.5)) for share in row) == expected
