@@ -1,6 +1,7 @@
 """Pictures laid on each other confirm a place, correct its frames, and unmask strangers."""
 
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -13,11 +14,13 @@ from models.pose import SIDE as POSE_SIDE
 from utils.confirm import Fake, FakePictures, confirm, confirmed, is_certain, worth_a_look
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
+from utils.held_frames import LAGGING, unchanged_share
+from utils.held_pixels import renewed_shares
 from utils.layout import VideoRecord
 from utils.matching import Alignment, prepare
 from utils.picture_path import SWING
 from utils.source_motion import IndexedSource
-from utils.video import Frame, VideoError
+from utils.video import Frame, VideoError, VideoReader, VideoWriter
 from utils.views import Found, View
 
 WIDTH, HEIGHT, FRAMES, START, COUNT = 240, 180, 60, 18, 30
@@ -71,11 +74,8 @@ def source_of(seed: int) -> IndexedSource:
                          poses.mapped(cells=CELLS).grey, SQUARE, np.arange(FRAMES) / 25)
 
 
-@pytest.fixture(scope="module")
-def fake() -> Fake:
-    """A stretch of film 0, small, mirrored, in a grey border, darker and a little noisy."""
-    rng = np.random.default_rng(5)
-
+def small_mirrored() -> tuple[np.ndarray, np.ndarray]:
+    """A stretch of film 0, small, mirrored, in a grey border, darker: frames and masks."""
     def edited(image: np.ndarray, border: int) -> np.ndarray:
         small = cv2.resize(image, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_AREA)
         canvas = np.full((144, 198, *image.shape[2:]), border, np.uint8)
@@ -84,7 +84,10 @@ def fake() -> Fake:
 
     frames, masks = (np.stack([edited(image, border) for image in part[START:START + COUNT]])
                      for part, border in zip(FILMS[0], (60, 0)))
-    frames = (0.8 * frames + rng.normal(0, 3, frames.shape)).clip(0, 255).astype(np.uint8)
+    return (0.8 * frames).astype(np.uint8), masks
+
+
+def fake_of(frames: np.ndarray, masks: np.ndarray) -> Fake:
     grid, poses = motion_of(frames, masks, FAKE_SQUARE)
     record = record_of("fake.mp4", COUNT, 198, 144)
 
@@ -92,7 +95,28 @@ def fake() -> Fake:
         raise AssertionError(f"{window} is no other part of the fake")
 
     return Fake(record, record.frames, FakeMotion(FAKE_SQUARE, grid, poses), 1.0,
-                FakePictures(lambda index: frames[index]), look)
+                FakePictures(frames.__getitem__), look,
+                lambda: unchanged_share(frames.__getitem__, masks.__getitem__, record.frames),
+                partial(renewed_shares, frames.__getitem__))
+
+
+@pytest.fixture(scope="module")
+def fake() -> Fake:
+    """A little noisy."""
+    frames, masks = small_mirrored()
+    noise = np.random.default_rng(5).normal(0, 3, frames.shape)
+    return fake_of((frames + noise).clip(0, 255).astype(np.uint8), masks)
+
+
+@pytest.fixture(scope="module")
+def coarse_fake(tmp_path_factory) -> Fake:
+    """Really encoded, so that much of its pictures stands still."""
+    frames, masks = small_mirrored()
+    path = tmp_path_factory.mktemp("coarse") / "fake.mp4"
+    with VideoWriter(path, 25, crf=45) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return fake_of(np.stack([frame.image for frame in VideoReader(path, threads=1)]), masks)
 
 
 def read_source(source: IndexedSource, wanted: set[int]):
@@ -121,6 +145,13 @@ def test_the_place_is_confirmed_to_the_frame(fake, off):
     expected = np.array([[1 / SCALE, 0, -LEFT / SCALE], [0, 1 / SCALE, -TOP / SCALE]])
     np.testing.assert_allclose(found.mapping.matrix[:, :2], expected[:, :2], atol=0.03)
     np.testing.assert_allclose(found.mapping.matrix[:, 2], expected[:, 2], atol=2.5)
+
+
+@pytest.mark.parametrize("off", [-3, 0, 2])
+def test_a_coarse_copy_is_confirmed_to_the_frame(coarse_fake, off):
+    assert coarse_fake.unchanged() >= LAGGING
+    h = confirm(place(coarse_fake, 0, START + off), coarse_fake, read_source).hypothesis
+    assert (h.start, h.end, h.rate) == (START, START + COUNT - 1, 1.0)
 
 
 def test_a_stranger_is_not(fake):

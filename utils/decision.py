@@ -82,7 +82,8 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float,
             np.log1p(max(0, h.inliers - h.background_inliers)), np.log1p(h.background_inliers),
             h.scene_score, np.log(frames / 25), lively, float(abs(h.rate - 1) > 1e-6),
             h.motion_score * lively, lead * lively, 0.0 if posed else _apart(h, rivals),
-            unchanged, h.motion_score * unchanged, float(h.picture_score is not None), h.picture_score or 0.0))
+            unchanged, h.motion_score * unchanged, float(h.picture_score is not None),
+            h.picture_score or 0.0))
     seen = np.array(rows, float).reshape(-1, len(SEEN))
     unseen = np.zeros((len(seen), len(UNSEEN)))
     if not seen[:, SEEN.index("looked_at")].any():

@@ -17,9 +17,10 @@ import cv2
 import numpy as np
 
 from utils.held_pixels import misfits
-from utils.matching import PHASES, RATES, Alignment, PairScores, sample_offsets
+from utils.matching import (PHASES, RATES, Alignment, PairScores, middle_phase,
+                            sample_offsets)
 from utils.paths import path_gain, rate_price
-from utils.picture_path import FINE, SWING, UNUSUAL, PicturePair, motion_unit, picture_costs
+from utils.picture_path import SWING, PicturePair, motion_unit, picture_costs
 from utils.threads import on_threads
 
 BLOCK = 8  # pixels of a block that an encoder may skip
@@ -32,8 +33,11 @@ LAGGING, COARSE = 0.1, 0.25  # share of unchanged blocks from which on parts of 
 REACH = 8  # frames that the start may be moved by
 LEAD, MOST_LAG = 2, 9  # frames that a refreshed picture may be ahead, through noise, and behind
 LEAST = 60.0  # largest cost, so that no single frame decides
-PIXELS_WORTH, LAGS_WORTH, MOTION_WORTH = 3.0, 0.3, 0.05  # of the evidence, which is not independent;
-# set by hand on coarse fakes of 15 clips that are not used for measuring, by six encoders
+PIXELS_WORTH, LAGS_WORTH, MOTION_WORTH = 3.0, 0.3, 0.05  # of the evidence, which is not
+# independent; set by hand, as the prices, on coarse fakes of 15 clips that are not used for
+# measuring, by six encoders
+RATE_PRICES = 4.0, 6.0  # of a rate of RATES, and of any other, but for the usual ones
+OTHER_SWING = 4  # frames by which a line of a rate that is not usual may leave the ends
 
 # how lags go, in fine, middling and coarse copies: share of frames that are held, and of refreshed
 # ones the weights of being LEAD ... 1 frames ahead, in time, and 1 ... MOST_LAG behind; set by hand
@@ -91,36 +95,42 @@ def caught_up(scores: PairScores, near: Alignment, usual: Sequence[float], pair:
     sign = -1 if backwards else 1
     moves, unit = sign * np.arange(-REACH, REACH + 1), motion_unit(scores)
     best, least = near, np.inf
-    for line in _lines(near, usual, len(scores.dot)):
+
+    def try_line(line: Alignment) -> None:
+        nonlocal best, least
         inside = (line.start + moves >= 0) & (line.end + moves < scores.dot.shape[2])
-        if not inside.any():
-            continue
+        if not inside.any() or np.diff(line.at).max(initial=0) >= len(scores.dot):
+            return
         at = (line.at - pair.first)[::sign]
         likely = start_likelihoods(_beside(costs[::sign], at, sign), np.abs(np.diff(at)), unchanged)
         moved = line.at + moves[inside, None]
         total = (PIXELS_WORTH * misfits(pair, moved, renewed, backwards)
                  - LAGS_WORTH * likely[inside]
                  - MOTION_WORTH * path_gain(scores, moved).sum(axis=1) / unit
-                 + rate_price(line.rate, usual, UNUSUAL, FINE))
+                 + rate_price(line.rate, usual, *RATE_PRICES))
         if total.min() < least:
             best, least = replace(line, at=moved[total.argmin()]), total.min()
+
+    for line in [near, *_lines(near, usual)]:
+        try_line(line)
+    for phase in PHASES if best.rate % 1 else ():
+        try_line(_line(near, best.rate, phase))
     return best
 
 
-def _lines(near: Alignment, usual: Sequence[float], steps: int) -> list[Alignment]:
-    """An alignment, and straight lines through its middle at its own, at usual and at the nearest
-    one of all likely rates; steps: source frames, from which on two are too far apart."""
-    count, likely = len(near.at), min(RATES, key=lambda rate: abs(rate - near.rate))
-    found = [near]
-    for rate in dict.fromkeys([near.rate, *usual, likely]):
-        if abs(rate - near.rate) * count / 2 > SWING:
-            continue
-        for phase in PHASES if rate % 1 else (0.0,):
-            line = sample_offsets(count, rate, phase)
-            line += round((near.start + near.end - line[-1]) / 2)
-            if np.diff(line).max(initial=0) < steps:
-                found.append(Alignment(near.score, line, rate, phase))
-    return found
+def _lines(near: Alignment, usual: Sequence[float]) -> list[Alignment]:
+    """Straight lines through the middle of an alignment: at its rate, and at usual and other likely
+    ones that lead not far from its ends."""
+    reach = {rate: SWING if rate in usual else OTHER_SWING for rate in (*RATES, *usual)}
+    rates = [near.rate, *(rate for rate, most in reach.items()
+                          if abs(rate - near.rate) * len(near.at) / 2 <= most)]
+    return [_line(near, rate, middle_phase(rate)) for rate in dict.fromkeys(rates)]
+
+
+def _line(near: Alignment, rate: float, phase: float) -> Alignment:
+    """The straight line of a rate through the middle of an alignment."""
+    at = sample_offsets(len(near.at), rate, phase)
+    return Alignment(near.score, at + round((near.start + near.end - at[-1]) / 2), rate, phase)
 
 
 def _beside(costs: np.ndarray, at: np.ndarray, sign: int) -> np.ndarray:
