@@ -5,7 +5,8 @@ person, the courses of grey values differ even where both hardly move. A course 
 its mean over time taken away, so that faces, clothes and lighting do not count.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -21,18 +22,21 @@ class PoseClip:
 
     grey: np.ndarray  # [T, S, S] uint8
     weight: np.ndarray  # [T, S, S] float32 in [0, 1], person
+    renewed: np.ndarray | None = None  # [T, S, S] uint8, how much of each pixel differs from the
+    # frame before; None where all of it may: nothing is held
+    backwards: bool = False  # the frames are in the reverse of the order in which they were coded
 
     def mirrored(self) -> "PoseClip":
         """The same clip seen in a mirror."""
-        return PoseClip(self.grey[:, :, ::-1], self.weight[:, :, ::-1])
+        return self._each(lambda pictures: pictures[:, :, ::-1])
 
     def reversed(self) -> "PoseClip":
         """The same clip played backwards."""
-        return PoseClip(self.grey[::-1], self.weight[::-1])
+        return replace(self._each(lambda pictures: pictures[::-1]), backwards=not self.backwards)
 
     def part(self, first: int, last: int) -> "PoseClip":
         """The frames first to last, inclusive."""
-        return PoseClip(self.grey[first:last + 1], self.weight[first:last + 1])
+        return self._each(lambda pictures: pictures[first:last + 1])
 
     def mapped(self, mapping: np.ndarray | None = None, cells: int = CELLS) -> "PoseClip":
         """The clip in another square, cells x cells pixels.
@@ -41,8 +45,31 @@ class PoseClip:
         None where both are the same.
         """
         mapping = np.eye(2, 3) if mapping is None else mapping
-        return PoseClip(map_squares(self.grey, mapping, cells),
-                        map_squares(self.weight, mapping, cells))
+        return self._each(lambda pictures: map_squares(pictures, mapping, cells))
+
+    def _each(self, change: Callable[[np.ndarray], np.ndarray]) -> "PoseClip":
+        return replace(self, grey=change(self.grey), weight=change(self.weight),
+                       renewed=None if self.renewed is None else change(self.renewed))
+
+    def shown(self, source: np.ndarray) -> np.ndarray:
+        """What the clip would show of a source whose pixels it holds where it holds its own.
+
+        source: [T, S, S], frame by frame beside it. Returns [T, S, S], float32 where any is held.
+        """
+        if self.renewed is None:
+            return source
+        return hold(source.astype(np.float32), self.renewed / np.float32(255), self.backwards)
+
+
+def hold(values: np.ndarray, renewed: np.ndarray, backwards: bool = False) -> np.ndarray:
+    """Values [T, ...] float32 over time, each kept from the frame before but for the share of it
+    that is `renewed` [T, ...]; of the first frame in time, which is the last one if `backwards`,
+    all of them."""
+    turned = slice(None, None, -1 if backwards else 1)
+    shown = values[turned].copy()
+    for before, now, share in zip(shown, shown[1:], renewed[turned][1:]):
+        now[:] = before + share * (now - before)
+    return shown[turned]
 
 
 def map_squares(squares: np.ndarray, mapping: np.ndarray, cells: int) -> np.ndarray:
@@ -79,10 +106,11 @@ def pose_score(fake: PoseClip, source: np.ndarray) -> float:
     """How alike the grey values of two aligned clips run, -1 to 1.
 
     fake: CELLS x CELLS pixels; source: [T, CELLS, CELLS] uint8, frame by frame beside it. A
-    correlation over time, weighted by the fake's person; 0 where nothing of a person is left.
+    correlation over time, weighted by the fake's person, with what the fake would show of the
+    source; 0 where nothing of a person is left.
     """
     weight = fake.weight.mean(axis=0)
-    f, g = _course(fake.grey, weight), _course(source, weight)
+    f, g = _course(fake.grey, weight), _course(fake.shown(source), weight)
     norm = np.sqrt((f * f * weight).sum() * (g * g * weight).sum())
     return float((f * g * weight).sum() / norm) if norm > 1e-6 else 0.0
 

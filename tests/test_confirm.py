@@ -154,6 +154,12 @@ def test_a_coarse_copy_is_confirmed_to_the_frame(coarse_fake, off):
     assert (h.start, h.end, h.rate) == (START, START + COUNT - 1, 1.0)
 
 
+def test_a_coarse_copy_is_found_by_its_pictures_where_motion_sees_it_elsewhere(coarse_fake):
+    still = replace(coarse_fake, unchanged=lambda: 0.5)
+    h = confirm(place(still, 0, 0), still, read_source).hypothesis
+    assert (h.start, h.end, h.rate) == (START, START + COUNT - 1, 1.0) and h.pose_score > 0.5
+
+
 def test_a_stranger_is_not(fake):
     before = place(fake, 1, 10)
     found = confirm(before, fake, read_source)
@@ -213,6 +219,9 @@ def test_places_of_two_sources_and_verified_ones_are_looked_at(fake):
 
     assert worth_a_look([]) == [] and worth_a_look([one] * 2) == [0, 1]
     assert worth_a_look([one] * 4) == [0, 1, 2]
+    alike = replace(other, hypothesis=replace(other.hypothesis, source="2.mp4", scene_score=0.9))
+    assert worth_a_look([one, other, one, one, alike]) == [0, 1, 2, 4]  # nothing is verified
+    assert worth_a_look([one, named("3.mp4", True), one, one, alike]) == [0, 1, 2]
     assert worth_a_look([one, other, other, other]) == [0, 1, 2]
     assert worth_a_look([one] * 4 + [other] * 2) == [0, 1, 4]
     assert worth_a_look([one] * 4 + [other, named("2.mp4", True), named("3.mp4")]) == [0, 1, 4, 5]

@@ -1,5 +1,7 @@
 """A coarse copy that holds pictures is put where they were taken, not where they linger."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -15,24 +17,21 @@ COUNT = 40
 CODED = 0.8, 0.05  # unchanged blocks of a coarse copy, and of a fine one
 
 
-def copy_of(at: np.ndarray, seed: int = 0, held: float = 0.7,
-            noise: float = 6.0) -> tuple[PicturePair, np.ndarray]:
-    """A copy whose blocks hold what they showed with this probability per frame, beside its source,
-    and the share of its pixels that were coded anew."""
+def copy_of(at: np.ndarray, seed: int = 0, held: float = 0.7, noise: float = 6.0) -> PicturePair:
+    """A copy whose blocks hold what they showed with this probability per frame, and its source."""
     rng, source = np.random.default_rng(seed), pictures()
     copy = 0.7 * source[at] + 20 + rng.normal(0, noise, (len(at), *source.shape[1:]))
     kept = rng.random((len(at), 4, 4)).repeat(8, axis=1).repeat(8, axis=2) < held
     kept[0] = False
     for i in range(1, len(at)):
         copy[i][kept[i]] = copy[i - 1][kept[i]]
-    fake = PoseClip(copy.clip(0, 255).astype(np.uint8), np.ones(copy.shape, np.float32))
-    return PicturePair(fake, source[FIRST:], FIRST), 1 - kept.astype(np.float32)
+    fake = PoseClip(copy.clip(0, 255).astype(np.uint8), np.ones(copy.shape, np.float32),
+                    np.where(kept, 0, 255).astype(np.uint8))
+    return PicturePair(fake, source[FIRST:], FIRST)
 
 
-def found_near(near: Alignment, copy: tuple[PicturePair, np.ndarray], unchanged: float = CODED[0],
-               backwards: bool = False) -> Alignment:
-    pair, renewed = copy
-    return caught_up(still_scores(near.at), near, (1.0,), pair, unchanged, renewed, backwards)
+def found_near(near: Alignment, pair: PicturePair, unchanged: float = CODED[0]) -> Alignment:
+    return caught_up(still_scores(near.at), near, (1.0,), pair, unchanged)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -47,9 +46,9 @@ def test_a_copy_that_holds_what_it_showed(seed, off):
 def test_backwards_time_is_the_fakes(seed):
     """The alignment and the pair run forwards in the source, the fake runs backwards."""
     at = np.arange(START, START + COUNT)
-    pair, renewed = copy_of(at[::-1], seed)
-    copy = PicturePair(pair.fake.reversed(), pair.source, FIRST), renewed
-    found = found_near(Alignment(0.7, at + 1, 1.0), copy, backwards=True)
+    pair = copy_of(at[::-1], seed)
+    copy = PicturePair(pair.fake.reversed(), pair.source, FIRST)
+    found = found_near(Alignment(0.7, at + 1, 1.0), copy)
     assert found.at.tolist() == at.tolist()
 
 
@@ -80,17 +79,15 @@ def test_a_fine_copy_stays_where_it_is(unchanged):
 def test_no_move_leaves_the_source(at):
     """Where pictures say that it begins before the first frame, or ends after the last."""
     further = np.clip(at + (3 if at[0] else -3), 0, FRAMES - 1)
-    pair, renewed = copy_of(further)
-    whole = PicturePair(pair.fake, pictures(), 0)
-    found = found_near(Alignment(0.7, at, 1.0), (whole, renewed))
+    found = found_near(Alignment(0.7, at, 1.0), PicturePair(copy_of(further).fake, pictures(), 0))
     assert found.start >= 0 and found.end < FRAMES
 
 
 def test_where_nobody_is_seen_nothing_moves():
     near = Alignment(0.7, np.arange(START, START + COUNT), 1.0)
-    pair, renewed = copy_of(near.at)
-    empty = PicturePair(PoseClip(pair.fake.grey, pair.fake.weight * 0), pair.source, FIRST)
-    assert found_near(near, (empty, renewed)) is near
+    pair = copy_of(near.at)
+    empty = PicturePair(replace(pair.fake, weight=pair.fake.weight * 0), pair.source, FIRST)
+    assert found_near(near, empty) is near
 
 
 @pytest.mark.parametrize("crf, coarse", [(20, False), (42, True)])

@@ -1,18 +1,20 @@
 """What a coarse copy would show is made of its source and of the pixels that were coded anew."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from models.pose import SIDE, PoseClip
-from utils.held_pixels import laid_over_source, misfits, renewed_shares
+from utils.held_pixels import found_by_pictures, misfits, renewed_shares
+from utils.matching import Alignment
 from utils.picture_path import PicturePair
 from utils.video import VideoReader, VideoWriter
 
 SIZE, FRAMES, START, COUNT = 160, 60, 12, 30  # pixels of a picture; of the source, of the fake
 SQUARE = (16.0, 16.0, 128.0)
 CELLS = 64
-IDENTITY = np.eye(2, 3)
 
 
 def pictures() -> list[np.ndarray]:
@@ -54,13 +56,18 @@ def test_the_start_of_a_real_coarse_copy(tmp_path, crf, backwards):
     assert shares.shape == (COUNT, SIDE, SIDE) and (shares[0] == 255).all()
     assert 0.02 < shares[1:].mean() / 255 < 0.9
     grey = grey_square(copy[turned])
-    pair = PicturePair(PoseClip(grey, np.ones(grey.shape, np.float32)), grey_square(source), 0)
+    renewed = np.stack([cv2.resize(share, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+                        for share in shares])[turned]
+    pair = PicturePair(PoseClip(grey, np.ones(grey.shape, np.float32), renewed, backwards),
+                       grey_square(source), 0)
     lines = np.arange(START - 6, START + 7)[:, None] + np.arange(COUNT)
-    renewed = laid_over_source(shares, False, IDENTITY, CELLS)
-    found = misfits(pair, lines, renewed, backwards)
+    found = misfits(pair, lines)
     assert int(found.argmin()) == 6
-    assert found[6] < misfits(pair, lines[6:7], np.ones_like(renewed), backwards)[0]  # what is held
-    # explains the copy better than each frame's own picture
+    plain = PicturePair(replace(pair.fake, renewed=None), pair.source, 0)
+    assert crf < 38 or found[6] < misfits(plain, lines[6:7])[0]  # what is held explains the copy
+    # better than each frame's own picture does
+    far = Alignment(0.1, lines[6] + 15, 1.0)
+    assert found_by_pictures(far, pair, (1.0,)).at.tolist() == lines[6].tolist()
 
 
 def test_what_changes_is_found_where_it_changes():
@@ -80,11 +87,18 @@ def test_two_frames_and_a_single_one():
     assert renewed_shares(frames.__getitem__, [0], (0.0, 0.0, 20.0)).shape == (1, SIDE, SIDE)
 
 
-def test_shares_are_laid_over_the_source_as_the_pictures_are():
-    shares = np.zeros((1, SIDE, SIDE), np.uint8)
-    shares[0, :, :SIDE // 4] = 255
-    moved = np.array([[1.0, 0, 0.5], [0, 1, 0]])
-    for mirrored, mapping, expected in ((False, IDENTITY, "11000000"), (True, IDENTITY, "00000011"),
-                                        (False, moved, "00001100")):
-        row = laid_over_source(shares, mirrored, mapping, 8)[0, 4]
-        assert "".join(str(int(share > 0.5)) for share in row) == expected
+def test_a_place_that_pictures_tell_nothing_of_stays():
+    rng = np.random.default_rng(0)
+    near = Alignment(0.3, np.arange(10, 30), 1.0)
+    source = rng.integers(0, 255, (60, 32, 32), np.uint8)
+    for weight in (0, 1):  # nobody is seen; nothing fits better than anything else
+        fake = PoseClip(rng.integers(0, 255, (20, 32, 32), np.uint8),
+                        np.full((20, 32, 32), weight, np.float32))
+        assert found_by_pictures(near, PicturePair(fake, source, 0), (1.0, 1.2)) is near
+
+
+def test_a_source_that_is_too_short_for_a_rate():
+    source = np.random.default_rng(0).integers(0, 255, (20, 32, 32), np.uint8)
+    fake = PoseClip(source, np.ones(source.shape, np.float32))
+    near = Alignment(0.3, np.arange(20), 1.0)
+    assert found_by_pictures(near, PicturePair(fake, source, 0), (2.0,)) is near

@@ -25,8 +25,8 @@ from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_gue
                                 shrunk)
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import read_image
-from utils.held_frames import COARSE, LAGGING, MOST_LAG, REACH, caught_up, unchanged_share
-from utils.held_pixels import laid_over_source, renewed_shares
+from utils.held_frames import COARSE, LAGGING, MOST_LAG, caught_up, unchanged_share
+from utils.held_pixels import REACH, found_by_pictures, renewed_shares
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.matching import Alignment
 from utils.paths import runs_evenly
@@ -44,6 +44,7 @@ KEPT = 2 * MOMENTS  # pictures of a fake
 NEAR = REACH + MOST_LAG  # frames before and after a place whose pictures are compared, too
 SIDE = 64  # pixels of the person square in which frames are told apart
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
+MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures: a second
 FINE = 0.8  # motion score from which on a copy is not too coarse to tell frames apart
 CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a
 # place beside which no other need be looked at
@@ -123,7 +124,8 @@ def confirmed(found: list[Found], fake: Fake, read_source: ReadSource,
 def worth_a_look(found: list[Found]) -> list[int]:
     """Positions of the places to look at, most promising first; found: best motion first.
 
-    The best places, one of another source than the first's among them, and verified candidates.
+    The best places, one of another source than the first's among them, and verified candidates; if
+    none of all these is verified, the one whose scene is most alike.
     """
     chosen = list(range(min(PLACES, len(found))))
     other = next((i for i, one in enumerate(found)
@@ -136,6 +138,10 @@ def worth_a_look(found: list[Found]) -> list[int]:
             if one.hypothesis.source not in seen:
                 chosen.append(position)
             seen.add(one.hypothesis.source)
+    if found and not any(found[i].view.candidate["verified"] for i in chosen):
+        alike = max(range(len(found)), key=lambda i: found[i].hypothesis.scene_score)
+        if found[alike].hypothesis.source not in seen:
+            chosen.append(alike)
     return chosen
 
 
@@ -179,32 +185,34 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     view = one.view
     person, onto = laid_over(fake.motion, mapping.matrix, view.flip, fake.record.width,
                              view.source.square, fake.look)
+    if fake.unchanged() >= LAGGING and len(fake.frames) <= MOST_FRAMES:
+        renewed = fake.renewed(tuple(fake.frames), person.square)
+        person = replace(person, poses=replace(person.poses, renewed=(
+            renewed[:, :, ::-1] if view.flip else renewed)))
     if view.backwards:
         person = person.reversed()
-    pose = person.poses.mapped(onto)
-    mapped = replace(view, grid=person.grid.warped(onto).pooled(), pose=pose, registered=True)
-    best = max((refined(Place(mapped, one.alignment)),
-                replace(one, view=replace(view, pose=pose))),
+    mapped = replace(view, grid=person.grid.warped(onto).pooled(), pose=person.poses.mapped(onto),
+                     registered=True)
+    alignment = one.alignment
+    if fake.unchanged() >= COARSE and len(view.source) <= MOST_SEARCHED:
+        alignment = found_by_pictures(alignment, PicturePair(mapped.pose, view.source.pose, 0),
+                                      view.usual_rates)
+    plain = replace(view, pose=mapped.pose)
+    best = max(refined(Place(mapped, alignment)), replace(
+        one, view=plain, alignment=alignment, hypothesis=plain.judge(alignment)),
                key=lambda found: found.hypothesis.motion_score)
-
-    def renewed() -> np.ndarray:
-        shares = fake.renewed(tuple(fake.frames), person.square)
-        return laid_over_source(shares, bool(view.flip), onto, SIDE)
-
-    alignment = in_time(best, fake, person.poses.mapped(onto, SIDE), renewed, read_source)
+    alignment = in_time(best, fake.unchanged(), person.poses.mapped(onto, SIDE), read_source)
     return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
         best.view.judge(alignment), picture_score=mapping.agreement))
 
 
-def in_time(one: Found, fake: Fake, poses: PoseClip, renewed: Callable[[], np.ndarray],
-            read_source: ReadSource) -> Alignment:
+def in_time(one: Found, unchanged: float, poses: PoseClip, read_source: ReadSource) -> Alignment:
     """A place's alignment to the frame, as motion and pictures together have it.
 
-    poses: the fake's person, forwards in the source's time, laid over the source, SIDE pixels;
-    renewed: gives the share of these pixels that were coded anew, forwards in the fake's time.
-    Raises VideoError.
+    unchanged: held_frames.unchanged_share() of the fake; poses: its person, forwards in the
+    source's time, laid over the source, SIDE pixels. Raises VideoError.
     """
-    alignment, view, unchanged = one.alignment, one.view, fake.unchanged()
+    alignment, view = one.alignment, one.view
     even, coarse = runs_evenly(alignment), unchanged >= COARSE
     jumps = not even and one.hypothesis.motion_score >= FINE
     if len(alignment.at) > MOST_FRAMES or not (even or jumps or coarse):
@@ -217,8 +225,7 @@ def in_time(one: Found, fake: Fake, poses: PoseClip, renewed: Callable[[], np.nd
         line = straightened(view.scores, alignment, view.usual_rates, pair)
         alignment = or_dropped(view.scores, line, view.usual_rates, pair)
     if unchanged >= LAGGING:
-        alignment = caught_up(view.scores, alignment, view.usual_rates, pair, unchanged, renewed(),
-                              view.backwards)
+        alignment = caught_up(view.scores, alignment, view.usual_rates, pair, unchanged)
     return alignment
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from utils.held_pixels import misfits
+from utils.held_pixels import REACH, misfits
 from utils.matching import (PHASES, RATES, Alignment, PairScores, middle_phase,
                             sample_offsets)
 from utils.paths import path_gain, rate_price
@@ -30,7 +30,6 @@ PAIRS = 8  # of successive frames that are compared
 LEAST_BLOCKS = 4
 LAGGING, COARSE = 0.1, 0.25  # share of unchanged blocks from which on parts of a fake's pictures,
 # and whole pictures, may lag
-REACH = 8  # frames that the start may be moved by
 LEAD, MOST_LAG = 2, 9  # frames that a refreshed picture may be ahead, through noise, and behind
 LEAST = 60.0  # largest cost, so that no single frame decides
 PIXELS_WORTH, LAGS_WORTH, MOTION_WORTH = 3.0, 0.3, 0.05  # of the evidence, which is not
@@ -80,19 +79,18 @@ def _blocks(picture: np.ndarray) -> np.ndarray:
 
 
 def caught_up(scores: PairScores, near: Alignment, usual: Sequence[float], pair: PicturePair,
-              unchanged: float, renewed: np.ndarray, backwards: bool = False) -> Alignment:
+              unchanged: float) -> Alignment:
     """An alignment, or a straight line near it, moved to where a copy that holds frames most
     probably begins, as its motion and its pictures have it.
 
-    usual: rates, source frames per fake frame, that cost nothing; unchanged: unchanged_share() of
-    the fake; renewed: [n, S, S] share of pair's pixels that were coded anew, forwards in the fake's
-    time (utils/held_pixels.py); backwards: the alignment and the pair run against it. The alignment
-    itself where pictures tell nothing.
+    usual: rates, source frames per fake frame, that cost nothing; pair: its fake's pixels say what
+    was renewed; unchanged: unchanged_share() of the fake. The alignment itself where pictures tell
+    nothing.
     """
     costs = picture_costs(pair, pair.nearest(near.at))
     if costs is None:
         return near
-    sign = -1 if backwards else 1
+    sign = -1 if pair.fake.backwards else 1
     moves, unit = sign * np.arange(-REACH, REACH + 1), motion_unit(scores)
     best, least = near, np.inf
 
@@ -104,7 +102,7 @@ def caught_up(scores: PairScores, near: Alignment, usual: Sequence[float], pair:
         at = (line.at - pair.first)[::sign]
         likely = start_likelihoods(_beside(costs[::sign], at, sign), np.abs(np.diff(at)), unchanged)
         moved = line.at + moves[inside, None]
-        total = (PIXELS_WORTH * misfits(pair, moved, renewed, backwards)
+        total = (PIXELS_WORTH * misfits(pair, moved)
                  - LAGS_WORTH * likely[inside]
                  - MOTION_WORTH * path_gain(scores, moved).sum(axis=1) / unit
                  + rate_price(line.rate, usual, *RATE_PRICES))

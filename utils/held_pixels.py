@@ -13,9 +13,14 @@ import cv2
 import numpy as np
 
 from models.motion import Square, cut_square
-from models.pose import SIDE, map_squares
-from utils.picture_path import CONTRAST, PicturePair
+from models.pose import SIDE, hold
+from utils.matching import Alignment, even_offsets, middle_phase
+from utils.picture_path import CONTRAST, LEAST_PIXELS, PicturePair
 from utils.threads import THREADS, on_threads
+
+REACH = 8  # frames by which the start of a place may be wrong
+CLEARLY = 10.0  # by how much a place elsewhere must fit better; other moments of the same scene
+# seldom do that, by chance, if the true one is not there
 
 
 def renewed_shares(picture: Callable[[int], np.ndarray], frames: Sequence[int],
@@ -39,36 +44,47 @@ def renewed_shares(picture: Callable[[int], np.ndarray], frames: Sequence[int],
                      *(share for run in on_threads(shares, parts) for share in run)])
 
 
-def laid_over_source(shares: np.ndarray, mirrored: bool, mapping: np.ndarray,
-                     cells: int) -> np.ndarray:
-    """renewed_shares() of a fake's square in its source's, [n, cells, cells] float32 in [0, 1].
-
-    mapping: [2, 3], as PoseClip.mapped() takes it, of the mirrored square if `mirrored`.
-    """
-    turned = shares[:, :, ::-1] if mirrored else shares
-    return map_squares(turned, mapping, cells) / np.float32(255)
-
-
-def misfits(pair: PicturePair, lines: np.ndarray, renewed: np.ndarray,
-            backwards: bool = False) -> np.ndarray:
+def misfits(pair: PicturePair, lines: np.ndarray) -> np.ndarray:
     """How little the fake's pictures are what it would show along each of several lines, [L].
 
-    lines: [L, n] frames of the source, rising; renewed: [n, S, S], of pair's pixels, forwards in
-    the fake's time; backwards: the fake shows the lines from their ends. Twice negative log
-    likelihoods of n independent values in noise of unknown strength.
+    lines: [L, n] frames of the source, rising. Twice negative log likelihoods of n independent
+    values in noise of unknown strength.
     """
-    share = np.tile(renewed[:, pair.person], 3)  # of all kinds of details
-    turned = slice(None, None, -1 if backwards else 1)
     fake, source = pair.values
-    fake = (fake - fake.mean(0))[turned]
+    renewed = pair.fake.renewed
+    if renewed is not None:  # the same for all kinds of details
+        renewed = np.tile(renewed[:, pair.person] / np.float32(255), fake.shape[1] // pair.person.sum())
+    fake = fake - fake.mean(0)
     energy, found = float((fake**2).sum()), []
     for line in lines:
-        shown = source[pair.nearest(line[turned])]
-        for before, now, part in zip(shown, shown[1:], share[1:]):
-            now[:] = before + part * (now - before)
-        shown -= shown.mean(0)
+        shown = source[pair.nearest(line)]
+        if renewed is not None:
+            shown = hold(shown, renewed, pair.fake.backwards)
+        shown = shown - shown.mean(0)
         common, own = float((fake * shown).sum()), max(float((shown**2).sum()), 1e-6)
         contrast = float(np.clip(common / own, *CONTRAST))
         rest = energy - 2 * contrast * common + contrast**2 * own
         found.append(len(line) * np.log(max(rest, 1e-6) / fake.size))
     return np.array(found)
+
+
+def found_by_pictures(near: Alignment, pair: PicturePair, rates: Sequence[float]) -> Alignment:
+    """The straight line at one of some rates, anywhere in a source, that the pictures of a copy
+    speak for; the alignment itself where none is clearly better than what is near it.
+
+    pair: has the whole source; rates: source frames per fake frame.
+    """
+    if pair.person.sum() < LEAST_PIXELS:
+        return near
+    moves = np.arange(-REACH, REACH + 1)[:, None]
+    here = misfits(pair, near.at + moves).min()
+    best, least = near, here - CLEARLY
+    for rate in rates:
+        line = even_offsets(len(near.at), rate)
+        starts = np.arange(len(pair.source) - int(line[-1]))
+        if len(starts):
+            found = misfits(pair, line + starts[:, None])
+            if found.min() < least:
+                start, least = int(found.argmin()), found.min()
+                best = Alignment(near.score, start + line, rate, middle_phase(rate))
+    return best
