@@ -51,15 +51,12 @@ def misfits(pair: PicturePair, lines: np.ndarray) -> np.ndarray:
     values in noise of unknown strength.
     """
     fake, source = pair.values
-    renewed = pair.fake.renewed
-    if renewed is not None:  # the same for all kinds of details
-        renewed = np.tile(renewed[:, pair.person] / np.float32(255), fake.shape[1] // pair.person.sum())
     fake = fake - fake.mean(0)
     energy, found = float((fake**2).sum()), []
     for line in lines:
         shown = source[pair.nearest(line)]
-        if renewed is not None:
-            shown = hold(shown, renewed, pair.fake.backwards)
+        if pair.renewed is not None:
+            shown = hold(shown, pair.renewed, pair.fake.backwards)
         shown = shown - shown.mean(0)
         common, own = float((fake * shown).sum()), max(float((shown**2).sum()), 1e-6)
         contrast = float(np.clip(common / own, *CONTRAST))

@@ -29,6 +29,7 @@ MOTION_WORTH = 10.0  # what an explained pair of frames is worth beside them
 DEAREST, CHEAPEST = 8.0, 3.0  # of a jump: twice the log odds of none, in fakes without and full
 RARE = 0.1  # jumps that are expected in a fake of any length
 ROUNDS = 5
+DETAILS = 3  # values of a pixel, see details()
 SEEN = 0.3  # least share of a pixel that is person
 LEAST_PIXELS = 20
 NOISE = 0.1  # variance that every value has at least
@@ -64,13 +65,21 @@ class PicturePair:
         return tuple(np.stack([details(grey)[:, self.person].ravel() for grey in clip])
                      for clip in (self.fake.grey, self.source))
 
+    @cached_property
+    def renewed(self) -> np.ndarray | None:
+        """Share of each of the fake's values that is not held from the frame before, [n, p]; of
+        the first one all; None where nothing is known to be held."""
+        if self.fake.renewed is None:
+            return None
+        return np.tile(self.fake.renewed[:, self.person] / np.float32(255), DETAILS)
+
     def nearest(self, at: np.ndarray) -> np.ndarray:
         """Positions in `source` of frames as its scores count them; the ends' for those beyond."""
         return np.clip(at - self.first, 0, len(self.source) - 1)
 
 
 def details(grey: np.ndarray) -> np.ndarray:
-    """[S, S] grey levels -> [3, S, S] float32: fine detail, and slopes across and down."""
+    """[S, S] grey levels -> [DETAILS, S, S] float32: fine detail, and slopes across and down."""
     grey = grey.astype(np.float32)
     soft = cv2.GaussianBlur(grey, (0, 0), EDGE_SIGMA)
     return np.stack([grey - cv2.GaussianBlur(grey, (0, 0), DETAIL_SIGMA),
