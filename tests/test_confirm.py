@@ -14,7 +14,6 @@ from models.pose import SIDE as POSE_SIDE
 from utils.confirm import Fake, FakePictures, confirm, confirmed, is_certain, worth_a_look
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
-from utils.held_frames import LAGGING, unchanged_share
 from utils.held_pixels import renewed_shares
 from utils.layout import VideoRecord
 from utils.matching import Alignment, prepare
@@ -87,7 +86,7 @@ def small_mirrored() -> tuple[np.ndarray, np.ndarray]:
     return (0.8 * frames).astype(np.uint8), masks
 
 
-def fake_of(frames: np.ndarray, masks: np.ndarray) -> Fake:
+def fake_of(frames: np.ndarray, masks: np.ndarray, unchanged: float = 0.0) -> Fake:
     grid, poses = motion_of(frames, masks, FAKE_SQUARE)
     record = record_of("fake.mp4", COUNT, 198, 144)
 
@@ -96,7 +95,7 @@ def fake_of(frames: np.ndarray, masks: np.ndarray) -> Fake:
 
     return Fake(record, record.frames, FakeMotion(FAKE_SQUARE, grid, poses), 1.0,
                 FakePictures(frames.__getitem__), look,
-                lambda: unchanged_share(frames.__getitem__, masks.__getitem__, record.frames),
+                lambda: unchanged,
                 partial(renewed_shares, frames.__getitem__))
 
 
@@ -116,7 +115,8 @@ def coarse_fake(tmp_path_factory) -> Fake:
     with VideoWriter(path, 25, crf=45) as writer:
         for frame in frames:
             writer.write(frame)
-    return fake_of(np.stack([frame.image for frame in VideoReader(path, threads=1)]), masks)
+    coded = np.stack([frame.image for frame in VideoReader(path, threads=1)])
+    return fake_of(coded, masks, unchanged=0.5)
 
 
 def read_source(source: IndexedSource, wanted: set[int]):
@@ -149,14 +149,12 @@ def test_the_place_is_confirmed_to_the_frame(fake, off):
 
 @pytest.mark.parametrize("off", [-3, 0, 2])
 def test_a_coarse_copy_is_confirmed_to_the_frame(coarse_fake, off):
-    assert coarse_fake.unchanged() >= LAGGING
     h = confirm(place(coarse_fake, 0, START + off), coarse_fake, read_source).hypothesis
     assert (h.start, h.end, h.rate) == (START, START + COUNT - 1, 1.0)
 
 
 def test_a_coarse_copy_is_found_by_its_pictures_where_motion_sees_it_elsewhere(coarse_fake):
-    still = replace(coarse_fake, unchanged=lambda: 0.5)
-    h = confirm(place(still, 0, 0), still, read_source).hypothesis
+    h = confirm(place(coarse_fake, 0, 0), coarse_fake, read_source).hypothesis
     assert (h.start, h.end, h.rate) == (START, START + COUNT - 1, 1.0) and h.pose_score > 0.5
 
 

@@ -25,7 +25,7 @@ from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_gue
                                 shrunk)
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import read_image
-from utils.held_frames import COARSE, LAGGING, MOST_LAG, caught_up, unchanged_share
+from utils.held_frames import COARSE, MOST_LAG, caught_up, unchanged_share
 from utils.held_pixels import REACH, found_by_pictures, renewed_shares
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.matching import Alignment
@@ -185,7 +185,8 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     view = one.view
     person, onto = laid_over(fake.motion, mapping.matrix, view.flip, fake.record.width,
                              view.source.square, fake.look)
-    if fake.unchanged() >= LAGGING and len(fake.frames) <= MOST_FRAMES:
+    coarse = fake.unchanged() >= COARSE
+    if coarse and len(fake.frames) <= MOST_FRAMES:
         renewed = fake.renewed(tuple(fake.frames), person.square)
         person = replace(person, poses=replace(person.poses, renewed=(
             renewed[:, :, ::-1] if view.flip else renewed)))
@@ -194,7 +195,7 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     mapped = replace(view, grid=person.grid.warped(onto).pooled(), pose=person.poses.mapped(onto),
                      registered=True)
     alignment = one.alignment
-    if fake.unchanged() >= COARSE and len(view.source) <= MOST_SEARCHED:
+    if coarse and len(view.source) <= MOST_SEARCHED:
         alignment = found_by_pictures(alignment, PicturePair(mapped.pose, view.source.pose, 0),
                                       view.usual_rates)
     plain = replace(view, pose=mapped.pose)
@@ -212,8 +213,8 @@ def in_time(one: Found, unchanged: float, poses: PoseClip, read_source: ReadSour
     unchanged: held_frames.unchanged_share() of the fake; poses: its person, forwards in the
     source's time, laid over the source, SIDE pixels. Raises VideoError.
     """
-    alignment, view = one.alignment, one.view
-    even, coarse = runs_evenly(alignment), unchanged >= COARSE
+    alignment, view, coarse = one.alignment, one.view, unchanged >= COARSE
+    even = runs_evenly(alignment)
     jumps = not even and one.hypothesis.motion_score >= FINE
     if len(alignment.at) > MOST_FRAMES or not (even or jumps or coarse):
         return alignment
@@ -224,7 +225,7 @@ def in_time(one: Found, unchanged: float, poses: PoseClip, read_source: ReadSour
     elif even and not coarse:
         line = straightened(view.scores, alignment, view.usual_rates, pair)
         alignment = or_dropped(view.scores, line, view.usual_rates, pair)
-    if unchanged >= LAGGING:
+    if coarse:
         alignment = caught_up(view.scores, alignment, view.usual_rates, pair, unchanged)
     return alignment
 

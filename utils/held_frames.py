@@ -28,8 +28,7 @@ TEXTURE = 4.0  # grey levels, standard deviation in a block: a flat one tells no
 PERSON = 200  # mean mask of a block on the person
 PAIRS = 8  # of successive frames that are compared
 LEAST_BLOCKS = 4
-LAGGING, COARSE = 0.1, 0.25  # share of unchanged blocks from which on parts of a fake's pictures,
-# and whole pictures, may lag
+COARSE = 0.25  # share of unchanged blocks from which on a fake may lag
 LEAD, MOST_LAG = 2, 9  # frames that a refreshed picture may be ahead, through noise, and behind
 LEAST = 60.0  # largest cost, so that no single frame decides
 PIXELS_WORTH, LAGS_WORTH, MOTION_WORTH = 3.0, 0.3, 0.05  # of the evidence, which is not
