@@ -81,6 +81,12 @@ def test_what_changes_is_found_where_it_changes():
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 39, 56, 75)
 
 
+def test_frames_of_another_size_are_new():
+    frames = [np.zeros((20, side, 3), np.uint8) for side in (20, 20, 30)]
+    shares = renewed_shares(frames.__getitem__, range(3), (0.0, 0.0, 20.0))
+    assert [int(share.min()) for share in shares] == [255, 0, 255]
+
+
 def test_two_frames_and_a_single_one():
     frames = [np.zeros((20, 20, 3), np.uint8)] * 2
     assert renewed_shares(frames.__getitem__, [0, 1], (0.0, 0.0, 20.0)).shape == (2, SIDE, SIDE)

@@ -34,7 +34,8 @@ def renewed_shares(picture: Callable[[int], np.ndarray], frames: Sequence[int],
         found, before = [], picture(frames[positions[0] - 1])
         for position in positions:
             now = picture(frames[position])
-            changed = cv2.absdiff(now, before).max(axis=2) > 0
+            changed = (cv2.absdiff(now, before).max(axis=2) > 0 if now.shape == before.shape
+                       else np.full(now.shape[:2], True))
             found.append(cut_square(np.where(changed, 255, 0).astype(np.uint8), square, SIDE))
             before = now
         return found
