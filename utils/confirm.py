@@ -73,9 +73,9 @@ class Fake:
     movement: float  # mean displacement of its person, pixels of the person crop, of the whole fake
     pictures: FakePictures
     look: Callable[[Square], FakeMotion]  # measures another window
-    unchanged: Callable[[], float]  # held_frames.unchanged_share() of the whole fake
-    renewed: Callable[[tuple[int, ...], Square], np.ndarray]  # frames, square ->
-    # held_pixels.renewed_shares()
+    unchanged: Callable[[], float] = lambda: 0.0  # held_frames.unchanged_share() of the whole fake
+    renewed: Callable[[tuple[int, ...], Square], np.ndarray] | None = None  # frames, square ->
+    # held_pixels.renewed_shares(); of coarse copies
 
     def part(self, first: int, last: int) -> "Fake":
         """The stretch from one position among the frames to another, inclusive."""
