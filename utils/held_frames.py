@@ -17,10 +17,9 @@ import cv2
 import numpy as np
 
 from utils.held_pixels import REACH, misfits
-from utils.matching import (PHASES, RATES, Alignment, PairScores, middle_phase,
-                            sample_offsets)
+from utils.matching import PHASES, Alignment, PairScores, middle_phase, sample_offsets
 from utils.paths import path_gain, rate_price
-from utils.picture_path import SWING, PicturePair, motion_unit, picture_costs
+from utils.picture_path import PicturePair, motion_unit, picture_costs
 from utils.threads import on_threads
 
 BLOCK = 8  # pixels of a block that an encoder may skip
@@ -35,7 +34,7 @@ PIXELS_WORTH, LAGS_WORTH, MOTION_WORTH = 3.0, 0.3, 0.05  # of the evidence, whic
 # independent; set by hand, as the prices, on coarse fakes of 15 clips that are not used for
 # measuring, by six encoders
 RATE_PRICES = 4.0, 6.0  # of a rate of RATES, and of any other, but for the usual ones
-OTHER_SWING = 4  # frames by which a line of a rate that is not usual may leave the ends
+SWING = 12  # frames by which a line of a usual rate may leave the ends
 
 # how lags go, in fine, middling and coarse copies: share of frames that are held, and of refreshed
 # ones the weights of being LEAD ... 1 frames ahead, in time, and 1 ... MOST_LAG behind; set by hand
@@ -79,8 +78,8 @@ def _blocks(picture: np.ndarray) -> np.ndarray:
 
 def caught_up(scores: PairScores, near: Alignment, usual: Sequence[float], pair: PicturePair,
               unchanged: float) -> Alignment:
-    """An alignment, or a straight line near it, moved to where a copy that holds frames most
-    probably begins, as its motion and its pictures have it.
+    """An alignment, or a straight line of its or of a usual rate near it, moved to where a copy
+    that holds frames most probably begins, as its motion and its pictures have it.
 
     usual: rates, source frames per fake frame, that cost nothing; pair: its fake's pixels say what
     was renewed; unchanged: unchanged_share() of the fake. The alignment itself where pictures tell
@@ -108,20 +107,13 @@ def caught_up(scores: PairScores, near: Alignment, usual: Sequence[float], pair:
         if total.min() < least:
             best, least = replace(line, at=moved[total.argmin()]), total.min()
 
-    for line in [near, *_lines(near, usual)]:
-        try_line(line)
+    try_line(near)
+    for rate in dict.fromkeys([near.rate, *usual]):
+        if abs(rate - near.rate) * len(near.at) / 2 <= SWING:
+            try_line(_line(near, rate, middle_phase(rate)))
     for phase in PHASES if best.rate % 1 else ():
         try_line(_line(near, best.rate, phase))
     return best
-
-
-def _lines(near: Alignment, usual: Sequence[float]) -> list[Alignment]:
-    """Straight lines through the middle of an alignment: at its rate, and at usual and other likely
-    ones that lead not far from its ends."""
-    reach = {rate: SWING if rate in usual else OTHER_SWING for rate in (*RATES, *usual)}
-    rates = [near.rate, *(rate for rate, most in reach.items()
-                          if abs(rate - near.rate) * len(near.at) / 2 <= most)]
-    return [_line(near, rate, middle_phase(rate)) for rate in dict.fromkeys(rates)]
 
 
 def _line(near: Alignment, rate: float, phase: float) -> Alignment:
