@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.pose import CELLS, SIDE, PoseClip, pose_score, small_grey, small_weight
+from models.pose import CELLS, SIDE, PoseClip, hold, pose_score, small_grey, small_weight
 
 FRAMES, START, COUNT = 80, 31, 25
 
@@ -90,3 +90,25 @@ def test_small_pictures():
     assert small_grey(crops, CELLS).shape == (3, CELLS, CELLS)
     assert small_grey(crops, CELLS).dtype == np.uint8
     assert small_weight(np.ones((2, 192, 192), np.float32), SIDE).min() == 1
+
+
+def test_what_is_held_by_hand():
+    values = np.array([[1.0, 1], [3, 3], [5, 5]], np.float32)
+    renewed = np.array([[1.0, 1], [0, 0.5], [1, 0]], np.float32)
+    assert hold(values, renewed).tolist() == [[1, 1], [1, 2], [5, 2]]
+    renewed = np.array([[0.5, 1], [0, 0.5], [0, 0]], np.float32)
+    assert hold(values, renewed, backwards=True).tolist() == [[3, 1], [5, 4], [5, 5]]
+    assert values.tolist() == [[1, 1], [3, 3], [5, 5]]  # left as they were
+
+
+def test_a_clip_that_holds_pixels_fits_what_it_would_show():
+    source = swaying(0)[:COUNT, :CELLS, :CELLS]
+    renewed = np.where(np.random.default_rng(0).random(source.shape) < 0.1, 255, 0).astype(np.uint8)
+    weight = np.ones(source.shape, np.float32)
+    shown = hold(source.astype(np.float32), renewed / np.float32(255)).astype(np.uint8)
+    held = PoseClip(shown, weight, renewed)
+    assert pose_score(held, source) > 0.99 > 0.9 > pose_score(PoseClip(shown, weight), source)
+    np.testing.assert_allclose(held.reversed().shown(source[::-1]), held.shown(source)[::-1])
+    np.testing.assert_allclose(held.mirrored().shown(source[:, :, ::-1]),
+                               held.shown(source)[:, :, ::-1])
+    assert held.part(3, 9).renewed.shape[0] == 7 and held.mapped(None, 8).renewed.shape[1:] == (8, 8)
