@@ -132,9 +132,16 @@ def test_moving_through_frames(project, open_page):
 A4 = {"paperWidth": 8.27, "paperHeight": 11.69}  # inches
 
 
-def printed(browser) -> bytes:
-    """The page as PDF on A4."""
-    return base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", A4)["data"])
+def printed(browser, tries: int = 3) -> bytes:
+    """The page as PDF on A4. On a busy machine Chromium's printing process gives up at times."""
+    from selenium.common.exceptions import WebDriverException
+
+    try:
+        return base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", A4)["data"])
+    except WebDriverException as error:
+        if tries == 1 or "Printing failed" not in str(error):
+            raise
+        return printed(browser, tries - 1)
 
 
 def page_count(pdf: bytes) -> int:
