@@ -96,7 +96,7 @@ def fake_of(frames: np.ndarray, masks: np.ndarray, unchanged: float = 0.0) -> Fa
     return Fake(record, record.frames, FakeMotion(FAKE_SQUARE, grid, poses), 1.0,
                 FakePictures(frames.__getitem__), look,
                 lambda: unchanged,
-                partial(renewed_shares, frames.__getitem__))
+                partial(renewed_shares, frames.__getitem__, record.frames))
 
 
 @pytest.fixture(scope="module")

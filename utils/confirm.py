@@ -44,7 +44,7 @@ KEPT = 2 * MOMENTS  # pictures of a fake
 NEAR = REACH + MOST_LAG  # frames before and after a place whose pictures are compared, too
 SIDE = 64  # pixels of the person square in which frames are told apart
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
-MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures: a second
+MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures
 FINE = 0.8  # motion score from which on a copy is not too coarse to tell frames apart
 CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a
 # place beside which no other need be looked at
@@ -74,14 +74,15 @@ class Fake:
     pictures: FakePictures
     look: Callable[[Square], FakeMotion]  # measures another window
     unchanged: Callable[[], float] = lambda: 0.0  # held_frames.unchanged_share() of the whole fake
-    renewed: Callable[[tuple[int, ...], Square], np.ndarray] | None = None  # frames, square ->
-    # held_pixels.renewed_shares(); of coarse copies
+    renewed: Callable[[Square], np.ndarray] | None = None  # held_pixels.renewed_shares() of coarse
+    # copies
 
     def part(self, first: int, last: int) -> "Fake":
         """The stretch from one position among the frames to another, inclusive."""
         return replace(self, frames=self.frames[first:last + 1],
                        motion=self.motion and self.motion.part(first, last),
-                       look=lambda square: self.look(square).part(first, last))
+                       look=lambda square: self.look(square).part(first, last),
+                       renewed=lambda square: self.renewed(square)[first:last + 1])
 
 
 def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEstimator,
@@ -97,7 +98,7 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
     return Fake(record, record.frames, motion, movement, FakePictures(picture),
                 partial(measure_window, roots, fake_id, record, flow=flow, segmenter=segmenter),
                 cache(partial(unchanged_share, picture, mask, record.frames)),
-                lru_cache(1)(partial(renewed_shares, picture)))
+                lru_cache(1)(partial(renewed_shares, picture, record.frames)))
 
 
 ReadSource = Callable[[IndexedSource, set[int]], Iterator[Frame]]  # source, frames of it
@@ -185,9 +186,9 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     view = one.view
     person, onto = laid_over(fake.motion, mapping.matrix, view.flip, fake.record.width,
                              view.source.square, fake.look)
-    coarse = fake.unchanged() >= COARSE
-    if coarse and len(fake.frames) <= MOST_FRAMES:
-        renewed = fake.renewed(tuple(fake.frames), person.square)
+    coarse = fake.unchanged() >= COARSE and len(fake.frames) <= MOST_FRAMES
+    if coarse:
+        renewed = fake.renewed(person.square)
         person = replace(person, poses=replace(person.poses, renewed=(
             renewed[:, :, ::-1] if view.flip else renewed)))
     if view.backwards:

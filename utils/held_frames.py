@@ -90,13 +90,11 @@ def caught_up(scores: PairScores, near: Alignment, usual: Sequence[float], pair:
         return near
     sign = -1 if pair.fake.backwards else 1
     moves, unit = sign * np.arange(-REACH, REACH + 1), motion_unit(scores)
-    best, least = near, np.inf
 
-    def try_line(line: Alignment) -> None:
-        nonlocal best, least
+    def cheapest(line: Alignment) -> tuple[float, Alignment]:
         inside = (line.start + moves >= 0) & (line.end + moves < scores.dot.shape[2])
         if not inside.any() or np.diff(line.at).max(initial=0) >= len(scores.dot):
-            return
+            return np.inf, near
         at = (line.at - pair.first)[::sign]
         likely = start_likelihoods(_beside(costs[::sign], at, sign), np.abs(np.diff(at)), unchanged)
         moved = line.at + moves[inside, None]
@@ -104,16 +102,17 @@ def caught_up(scores: PairScores, near: Alignment, usual: Sequence[float], pair:
                  - LAGS_WORTH * likely[inside]
                  - MOTION_WORTH * path_gain(scores, moved).sum(axis=1) / unit
                  + rate_price(line.rate, usual, *RATE_PRICES))
-        if total.min() < least:
-            best, least = replace(line, at=moved[total.argmin()]), total.min()
+        return float(total.min()), replace(line, at=moved[total.argmin()])
 
-    try_line(near)
-    for rate in dict.fromkeys([near.rate, *usual]):
-        if abs(rate - near.rate) * len(near.at) / 2 <= SWING:
-            try_line(_line(near, rate, middle_phase(rate)))
-    for phase in PHASES if best.rate % 1 else ():
-        try_line(_line(near, best.rate, phase))
-    return best
+    lines = [_line(near, rate, middle_phase(rate)) for rate in dict.fromkeys([near.rate, *usual])
+             if abs(rate - near.rate) * len(near.at) / 2 <= SWING]
+    if np.array_equal(lines[0].at, near.at):
+        del lines[0]  # the alignment itself
+    best = min(map(cheapest, [near, *lines]), key=lambda found: found[0])
+    rate = best[1].rate
+    others = [_line(near, rate, phase) for phase in PHASES
+              if rate % 1 and phase != middle_phase(rate)]
+    return min([best, *map(cheapest, others)], key=lambda found: found[0])[1]
 
 
 def _line(near: Alignment, rate: float, phase: float) -> Alignment:

@@ -54,7 +54,7 @@ class PicturePair:
     source: np.ndarray  # [m, S, S] uint8
     first: int  # frame of the source, as its scores count them, that source[0] is
 
-    @property
+    @cached_property
     def person(self) -> np.ndarray:
         """[S, S] bool, where the fake shows its person."""
         return self.fake.weight.mean(0) > SEEN
