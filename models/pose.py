@@ -47,6 +47,10 @@ class PoseClip:
         mapping = np.eye(2, 3) if mapping is None else mapping
         return self._each(lambda pictures: map_squares(pictures, mapping, cells))
 
+    def plain(self) -> "PoseClip":
+        """The same pictures, as if nothing were known of what is held."""
+        return replace(self, renewed=None)
+
     def _each(self, change: Callable[[np.ndarray], np.ndarray]) -> "PoseClip":
         return replace(self, grey=change(self.grey), weight=change(self.weight),
                        renewed=None if self.renewed is None else change(self.renewed))

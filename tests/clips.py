@@ -4,7 +4,7 @@ Numbered clips carry every frame's number in its pixels, as blocks that survive 
 that a decoded frame says which one it is. Person clips show a photographed person in motion.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,9 @@ from skimage import data
 
 from benchmarks.animate import Actor, animate, make_actor
 from models.face_detector import FaceDetector
+from models.motion import Square
 from models.segmenter import SelfieSegmenter
+from utils.held_pixels import renewed_share
 
 WIDTH, HEIGHT, BITS = 96, 64, 8
 BLOCK = WIDTH // BITS
@@ -126,3 +128,9 @@ def empty_frames(background: str, count: int) -> Iterator[np.ndarray]:
     for index in range(count):
         shift = round(20 + 15 * np.sin(index / 9))
         yield photo[:, shift:shift + PERSON_SIZE[0]]
+
+
+def renewed_of(frames: Sequence[np.ndarray], square: Square) -> np.ndarray:
+    """held_pixels.renewed_share() of all frames, [n, SIDE, SIDE]."""
+    return np.stack([renewed_share(frame, before, square)
+                     for before, frame in zip([None, *frames], frames)])

@@ -1,12 +1,12 @@
 """Pictures laid on each other confirm a place, correct its frames, and unmask strangers."""
 
 from dataclasses import replace
-from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 
+from clips import renewed_of
 from models.flow import DisFlow
 from models.motion import COARSE, SIDE, MotionGrid, cut_mask, cut_square, motion_grid
 from models.pose import CELLS, PoseClip, small_grey, small_weight
@@ -14,7 +14,6 @@ from models.pose import SIDE as POSE_SIDE
 from utils.confirm import Fake, FakePictures, confirm, confirmed, is_certain, worth_a_look
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
-from utils.held_pixels import renewed_shares
 from utils.layout import VideoRecord
 from utils.matching import Alignment, prepare
 from utils.picture_path import SWING
@@ -88,6 +87,7 @@ def small_mirrored() -> tuple[np.ndarray, np.ndarray]:
 
 def fake_of(frames: np.ndarray, masks: np.ndarray, unchanged: float = 0.0) -> Fake:
     grid, poses = motion_of(frames, masks, FAKE_SQUARE)
+    poses = replace(poses, renewed=renewed_of(frames, FAKE_SQUARE))
     record = record_of("fake.mp4", COUNT, 198, 144)
 
     def look(window):
@@ -95,8 +95,7 @@ def fake_of(frames: np.ndarray, masks: np.ndarray, unchanged: float = 0.0) -> Fa
 
     return Fake(record, record.frames, FakeMotion(FAKE_SQUARE, grid, poses), 1.0,
                 FakePictures(frames.__getitem__), look,
-                lambda: unchanged,
-                partial(renewed_shares, frames.__getitem__, record.frames))
+                lambda: unchanged)
 
 
 @pytest.fixture(scope="module")

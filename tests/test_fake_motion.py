@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from skimage import data
 
+from clips import renewed_of
 from models.flow import DisFlow
 from models.motion import MotionGrid
 from models.segmenter import make_segmenter, person_mask
+from utils import fake_motion
 from utils.fake_motion import FakeRoots, measure_fake, measure_window
 from utils.files import InputError, write_image, write_json
 from utils.geometry import largest_rectangle
@@ -73,6 +75,22 @@ def test_a_window_is_measured_as_if_it_were_the_whole_frame(tmp_path, plain):
     assert fake.poses.grey.shape[0] == fake.poses.weight.shape[0] == COUNT
     assert 0.2 < fake.grid.weight.mean() < 0.95  # the person was found in the window
     assert grid_score(fake.grid.pooled(), plain) > 0.9
+
+
+@pytest.mark.parametrize("measure", ["whole", "window"])
+def test_what_is_held_across_chunks(tmp_path, monkeypatch, measure):
+    frames = portraits(1)
+    frames[5] = frames[4].copy()
+    frames[6] = frames[5].copy()
+    frames[6][:SIDE // 2] += 1
+    roots, record = write_fake(tmp_path, frames)
+    monkeypatch.setattr(fake_motion, "CHUNK", 3)
+    fake = (measure_fake(roots, "fake", record, DisFlow()) if measure == "whole" else
+            measure_window(roots, "fake", record, (0.0, 0.0, float(SIDE)), DisFlow(),
+                           make_segmenter()))
+    assert np.array_equal(fake.poses.renewed, renewed_of(frames, fake.square))
+    assert (fake.poses.renewed[0] == 255).all() and not fake.poses.renewed[5].any()
+    assert 0 < fake.poses.renewed[6].mean() < 200 < fake.poses.renewed[7].mean()
 
 
 def test_another_movement_is_another(tmp_path, plain):

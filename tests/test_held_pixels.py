@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from clips import renewed_of
 from models.pose import SIDE, PoseClip
-from utils.held_pixels import found_by_pictures, misfits, renewed_shares
+from utils import held_pixels
+from utils.held_pixels import found_by_pictures, likely_starts, misfits
 from utils.matching import Alignment
 from utils.picture_path import PicturePair
 from utils.video import VideoReader, VideoWriter
@@ -52,7 +54,7 @@ def encoded(frames: list[np.ndarray], path, crf: int) -> list[np.ndarray]:
 def test_the_start_of_a_real_coarse_copy(tmp_path, crf, backwards):
     source, turned = pictures(), slice(None, None, -1 if backwards else 1)
     copy = encoded(source[START:START + COUNT][turned], tmp_path / "fake.mp4", crf)
-    shares = renewed_shares(copy.__getitem__, range(COUNT), SQUARE)
+    shares = renewed_of(copy, SQUARE)
     assert shares.shape == (COUNT, SIDE, SIDE) and (shares[0] == 255).all()
     assert 0.02 < shares[1:].mean() / 255 < 0.9
     grey = grey_square(copy[turned])
@@ -68,14 +70,18 @@ def test_the_start_of_a_real_coarse_copy(tmp_path, crf, backwards):
     # better than each frame's own picture does
     far = Alignment(0.1, lines[6] + 15, 1.0)
     assert found_by_pictures(far, pair, (1.0,)).at.tolist() == lines[6].tolist()
+    with pytest.MonkeyPatch.context() as patch:  # as in a long source
+        patch.setattr(held_pixels, "TRIED", 1)
+        patch.setattr(held_pixels, "FEWEST", 8)
+        assert len(likely_starts(pair, np.arange(COUNT))) == 8 < FRAMES - COUNT
+        assert found_by_pictures(far, pair, (1.0,)).at.tolist() == lines[6].tolist()
 
 
 def test_what_changes_is_found_where_it_changes():
     still = np.zeros((50, 80, 3), np.uint8)
     other = still.copy()
     other[10:20, 60:70, 1] = 1  # one level of one colour
-    frames = {7: still, 8: still, 11: other, 12: other}
-    shares = renewed_shares(frames.__getitem__, [7, 8, 11, 12], (32.0, 0.0, 48.0))
+    shares = renewed_of([still, still, other, other], (32.0, 0.0, 48.0))
     assert [int(share.min()) for share in shares] == [255, 0, 0, 0] and not shares[[1, 3]].any()
     rows, columns = np.nonzero(shares[2] > 127)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 39, 56, 75)
@@ -83,14 +89,21 @@ def test_what_changes_is_found_where_it_changes():
 
 def test_frames_of_another_size_are_new():
     frames = [np.zeros((20, side, 3), np.uint8) for side in (20, 20, 30)]
-    shares = renewed_shares(frames.__getitem__, range(3), (0.0, 0.0, 20.0))
+    shares = renewed_of(frames, (0.0, 0.0, 20.0))
     assert [int(share.min()) for share in shares] == [255, 0, 255]
 
 
-def test_two_frames_and_a_single_one():
-    frames = [np.zeros((20, 20, 3), np.uint8)] * 2
-    assert renewed_shares(frames.__getitem__, [0, 1], (0.0, 0.0, 20.0)).shape == (2, SIDE, SIDE)
-    assert renewed_shares(frames.__getitem__, [0], (0.0, 0.0, 20.0)).shape == (1, SIDE, SIDE)
+def test_the_likeliest_starts_at_another_rate():
+    rng = np.random.default_rng(1)
+    source = rng.integers(0, 255, (3000, 16, 16), np.uint8)
+    line = np.round(1.5 * np.arange(20)).astype(int)
+    grey = (0.7 * source[1234 + line] + rng.normal(20, 5, (20, 16, 16))).astype(np.uint8)
+    pair = PicturePair(PoseClip(grey, np.ones(grey.shape, np.float32)), source, 0)
+    starts = likely_starts(pair, line)
+    assert starts[0] == 1234 and len(starts) == len(set(starts)) == held_pixels.TRIED // 20
+    assert likely_starts(replace(pair, source=source[:1000]), line).tolist() == list(
+        range(1000 - line[-1]))
+    assert not len(likely_starts(replace(pair, source=source[:20]), line))
 
 
 def test_a_place_that_pictures_tell_nothing_of_stays():

@@ -26,7 +26,7 @@ from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_gue
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import read_image
 from utils.held_frames import COARSE, MOST_LAG, caught_up, unchanged_share
-from utils.held_pixels import REACH, found_by_pictures, renewed_shares
+from utils.held_pixels import REACH, found_by_pictures
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.matching import Alignment
 from utils.paths import runs_evenly
@@ -74,15 +74,12 @@ class Fake:
     pictures: FakePictures
     look: Callable[[Square], FakeMotion]  # measures another window
     unchanged: Callable[[], float] = lambda: 0.0  # held_frames.unchanged_share() of the whole fake
-    renewed: Callable[[Square], np.ndarray] | None = None  # held_pixels.renewed_shares() of coarse
-    # copies
 
     def part(self, first: int, last: int) -> "Fake":
         """The stretch from one position among the frames to another, inclusive."""
         return replace(self, frames=self.frames[first:last + 1],
                        motion=self.motion and self.motion.part(first, last),
-                       look=lambda square: self.look(square).part(first, last),
-                       renewed=lambda square: self.renewed(square)[first:last + 1])
+                       look=lambda square: self.look(square).part(first, last))
 
 
 def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEstimator,
@@ -97,8 +94,7 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
     picture, mask = partial(read, roots.frames), partial(read, roots.masks)
     return Fake(record, record.frames, motion, movement, FakePictures(picture),
                 partial(measure_window, roots, fake_id, record, flow=flow, segmenter=segmenter),
-                cache(partial(unchanged_share, picture, mask, record.frames)),
-                lru_cache(1)(partial(renewed_shares, picture, record.frames)))
+                cache(partial(unchanged_share, picture, mask, record.frames)))
 
 
 ReadSource = Callable[[IndexedSource, set[int]], Iterator[Frame]]  # source, frames of it
@@ -187,16 +183,14 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     person, onto = laid_over(fake.motion, mapping.matrix, view.flip, fake.record.width,
                              view.source.square, fake.look)
     coarse = fake.unchanged() >= COARSE and len(fake.frames) <= MOST_FRAMES
-    if coarse:
-        renewed = fake.renewed(person.square)
-        person = replace(person, poses=replace(person.poses, renewed=(
-            renewed[:, :, ::-1] if view.flip else renewed)))
+    if not coarse:
+        person = replace(person, poses=person.poses.plain())
     if view.backwards:
         person = person.reversed()
     mapped = replace(view, grid=person.grid.warped(onto).pooled(), pose=person.poses.mapped(onto),
                      registered=True)
     alignment = one.alignment
-    if coarse and len(view.source) <= MOST_SEARCHED:
+    if coarse and one.hypothesis.motion_score < FINE and len(view.source) <= MOST_SEARCHED:
         alignment = found_by_pictures(alignment, PicturePair(mapped.pose, view.source.pose, 0),
                                       view.usual_rates)
     plain = replace(view, pose=mapped.pose)

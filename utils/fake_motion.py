@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,17 @@ from models.motion import MotionGrid, Square, cut_mask, cut_square, motion_grid,
 from models.pose import PoseClip, small_grey, small_weight
 from models.segmenter import Segmenter, person_mask
 from utils.files import read_image
+from utils.held_pixels import renewed_share
 from utils.layout import VideoRecord, frame_name, read_rectangles
-from utils.threads import on_threads
+from utils.threads import THREADS, on_threads
 
 CHUNK = 64  # frames in memory at a time
 MASK_EVERY = 5  # frames between two person masks that are made here
 SMALLER, INSIDE = 0.75, 0.5  # a window with a smaller side, or a smaller share in the square, than
 # these is another person than the largest one, or a small part of it
 
-Cutter = Callable[[list[int]], Iterable[tuple[np.ndarray, np.ndarray]]]  # frame numbers -> crop
-# and mask of each
+Cut = tuple[np.ndarray, np.ndarray, np.ndarray]  # crop, mask and renewed_share() of a frame
+Cutter = Callable[[list[int]], Iterable[Cut]]  # numbers of successive frames -> a Cut of each
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,23 @@ def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord,
     if square is None or len(record.frames) < 2:
         return None
 
-    def both(index: int) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(cut(read_image(root / fake_id / frame_name(index)), square)
-                     for cut, root in ((cut_square, roots.frames), (cut_mask, roots.masks)))
+    def read(root: Path, index: int) -> np.ndarray:
+        return read_image(root / fake_id / frame_name(index))
 
-    return _measure(square, record.frames, partial(on_threads, both), flow)
+    def run(frames: list[int], before: list[int]) -> list[Cut]:
+        earlier, found = read(roots.frames, before[-1]) if before else None, []
+        for index in frames:
+            picture = read(roots.frames, index)
+            found.append((cut_square(picture, square), cut_mask(read(roots.masks, index), square),
+                          renewed_share(picture, earlier, square)))
+            earlier = picture
+        return found
+
+    def cut(frames: list[int]) -> Iterable[Cut]:
+        runs = [part.tolist() for part in np.array_split(frames, THREADS)]
+        return chain.from_iterable(on_threads(run, runs, [[], *runs]))
+
+    return _measure(square, record.frames, cut, flow)
 
 
 def is_elsewhere(window: Square, square: Square) -> bool:
@@ -91,13 +104,16 @@ def measure_window(roots: FakeRoots, fake_id: str, record: VideoRecord, window: 
     first = record.frames[0]
     mask = np.zeros(0)
 
-    def cut(frames: list[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def cut(frames: list[int]) -> Iterator[Cut]:
         nonlocal mask
+        earlier = None
         for index in frames:
-            crop = cut_square(read_image(roots.frames / fake_id / frame_name(index)), window)
+            picture = read_image(roots.frames / fake_id / frame_name(index))
+            crop = cut_square(picture, window)
             if not mask.size or (index - first) % MASK_EVERY == 0:
                 mask = person_mask(segmenter.probability(crop)) / np.float32(255)
-            yield crop, mask
+            yield crop, mask, renewed_share(picture, earlier, window)
+            earlier = picture
 
     return _measure(window, record.frames, cut, flow)
 
@@ -105,19 +121,20 @@ def measure_window(roots: FakeRoots, fake_id: str, record: VideoRecord, window: 
 def _measure(square: Square, frames: list[int], cut: Cutter, flow: FlowEstimator) -> FakeMotion:
     """Motion and poses in a square, in chunks; the next one is read meanwhile."""
     chunks = [frames[start:start + CHUNK + 1] for start in range(0, len(frames) - 1, CHUNK)]
-    grids, greys, weights = [], [], []
-    for number, (crops, masks) in enumerate(_ahead(chunks, cut)):
+    grids, greys, weights, renewed = [], [], [], []
+    for number, (crops, masks, shares) in enumerate(_ahead(chunks, cut)):
         grids.append(motion_grid(crops, masks, flow))
         new = slice(1 if number else 0, None)  # chunks share a frame
         greys.append(small_grey(crops[new], pose.SIDE))
         weights.append(small_weight(masks[new], pose.SIDE))
+        renewed.append(shares[new])
     return FakeMotion(square, MotionGrid.joined(grids),
-                      PoseClip(np.concatenate(greys), np.concatenate(weights)))
+                      PoseClip(*map(np.concatenate, (greys, weights, renewed))))
 
 
-def _ahead(chunks: list[list[int]], cut: Cutter) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Crops and masks of every chunk, read in a thread while the chunk before is in use."""
-    def read(chunk: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def _ahead(chunks: list[list[int]], cut: Cutter) -> Iterator[Cut]:
+    """What is cut of every chunk, stacked, read in a thread while the chunk before is in use."""
+    def read(chunk: list[int]) -> Cut:
         return tuple(np.stack(part) for part in zip(*cut(chunk), strict=True))
 
     with ThreadPoolExecutor(1) as reader:

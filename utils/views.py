@@ -106,7 +106,8 @@ def views_of(fake: FakeMotion, record: VideoRecord, candidate: dict, source: Ind
     if candidate["mapping"]:
         turned_fake, mapping = laid_over(fake, np.array(candidate["mapping"]), candidate["flip"],
                                          record.width, source.square, look)
-        mapped, pose = turned_fake.grid.warped(mapping).pooled(), turned_fake.poses.mapped(mapping)
+        mapped = turned_fake.grid.warped(mapping).pooled()
+        pose = turned_fake.poses.plain().mapped(mapping)
         if candidate["verified"]:
             views = [replace(view, pose=pose) for view in views]
         views.append(View(candidate, source, mapped, pose if candidate["verified"] else None,
