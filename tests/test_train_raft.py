@@ -109,6 +109,14 @@ def test_easing_starts_with_larger_motions(bank):
     )
 
 
+def test_half_of_the_pairs_are_calm_once_motions_have_their_size(bank):
+    def motions(boost: float) -> np.ndarray:
+        pairs = (make_pair(np.random.default_rng(seed), bank, SIZE, boost) for seed in range(60))
+        return np.array([np.linalg.norm(flow, axis=-1).mean() for _, _, flow, _ in pairs])
+
+    assert (motions(1.0) < 0.1).mean() > 2 * (motions(1.01) < 0.1).mean() > 0
+
+
 def test_damage_keeps_shape_and_place():
     image = picture(4, 6.0, SIZE)
     rng = np.random.default_rng(0)
@@ -139,7 +147,8 @@ def test_score_of_hand_made_flows():
     estimates[1, 1] = 4.0  # the second one is 4 px off
     figures = score(estimates, flow, torch.tensor([False, True]))
     assert figures["all"] == 2.0 and figures["clean"] == 0.0 and figures["damaged"] == 4.0
-    assert figures["2-6 px"] == 2.0 and "under 0.5 px" not in figures
+    assert figures["2-6 px"] == 2.0 and "0.1-0.5 px" not in figures
+    assert "signature, calm" not in figures
     assert figures["12x12"] == 2.0
     assert figures["signature"] == pytest.approx((1 + 3 / 5) / 2, abs=1e-4)
 
@@ -148,7 +157,10 @@ def test_loss_of_hand_made_flows():
     flow = torch.zeros(1, 2, 8, 8)
     flow[:, 0] = 0.7  # weighs 0.3 + 0.7 / (0.7 + 0.3) = 1
     predictions = [flow + 2.0, flow + 1.0]
-    assert float(raft_trainer.sequence_loss(predictions, flow)) == pytest.approx(0.8 * 2 + 1)
+    turned = [1 - x / np.hypot(x, y) for x, y in ((2.7, 2), (1.7, 1))]  # of the signature
+    assert float(raft_trainer.sequence_loss(predictions, flow)) == pytest.approx(
+        0.8 * (2 + turned[0]) + 1 + turned[1])
+    assert float(raft_trainer.sequence_loss([3 * flow], flow)) == pytest.approx(0.7)  # as it points
     still = torch.zeros_like(flow)
     assert float(raft_trainer.sequence_loss([still + 1], still)) == pytest.approx(0.3 + 0.7 / 0.3)
     assert float(raft_trainer.sequence_loss([still + 1], still, relative=0.0)) == pytest.approx(1)

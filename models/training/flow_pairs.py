@@ -6,7 +6,8 @@ layers moves by its own smooth field. The second image is the collage at rest; t
 shows every layer at `x + flow(x)`, an exact backward warp, so that
 `first(x) = second(x + flow(x))` wherever the point is not covered. The idea is that of
 FlyingChairs (Dosovitskiy et al. 2015); motions, sizes and damage are those of talking
-heads in re-compressed clips: mostly under 3 px, often blurred, noisy and coded at a low rate.
+heads in re-compressed clips: mostly under 3 px, in half of the pairs under half a pixel, often
+blurred, noisy and coded at a low rate.
 
 Images are HxWx3 RGB uint8, flow is HxWx2 float32 in pixels, (x, y).
 """
@@ -25,6 +26,8 @@ from models.training.pair_damage import damage
 
 MARGIN = 32  # px of every shape drawn beyond the frame, so that it can move in
 CLEAN_SHARE = 0.25  # of the pairs stay undamaged
+CALM_SHARE, CALM = 0.5, (0.03, 0.5)  # of the pairs move by a factor in this range less: most heads
+# do, and a network that never saw it takes small motions for none
 
 
 # ---------------------------------------------------------------- motion and shape
@@ -204,7 +207,12 @@ def _sample(layer: Layer, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def make_pair(
     rng: np.random.Generator, bank: ImageBank, size: int, boost: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-    """First and second image (SxSx3 RGB uint8), flow (SxSx2 px), whether they were damaged."""
+    """First and second image (SxSx3 RGB uint8), flow (SxSx2 px), whether they were damaged.
+
+    boost: multiplies the motion; no pair is calm where it is above 1.
+    """
+    if boost <= 1 and rng.random() < CALM_SHARE:
+        boost *= np.exp(rng.uniform(*np.log(CALM)))
     count = int(rng.choice(4, p=[0.15, 0.4, 0.3, 0.15]))
     layers = [
         random_layer(rng, bank, size, foreground=index > 0, boost=boost)

@@ -13,8 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+CELLS, SOFT = 12, 0.3  # cells per side of the signature; px, models/motion.py
+CALM = 0.25  # px of mean motion, below which a pair counts for "signature, calm"
+STILL = 1e-3  # length of the signature of a pair in which nothing moves
 SIZE_BINS = {
-    "under 0.5 px": (0, 0.5),
+    "under 0.1 px": (0, 0.1),
+    "0.1-0.5 px": (0.1, 0.5),
     "0.5-2 px": (0.5, 2),
     "2-6 px": (2, 6),
     "over 6 px": (6, math.inf),
@@ -22,10 +26,10 @@ SIZE_BINS = {
 
 
 def score(estimates: Tensor, flow: Tensor, damaged: Tensor) -> dict[str, float]:
-    """End-point errors in px (Nx2xSxS), and how well the 12x12 motion signature is kept.
+    """End-point errors in px (Nx2xSxS), and how well the motion signature is kept.
 
-    "signature" is the mean cosine between true and estimated flow after pooling to 12x12 cells
-    and scaling each vector by 1 / (|v| + 0.3 px), the form in which the tracing compares it.
+    "signature" is the mean cosine between those of true and estimated flow, "signature, calm" that
+    of pairs that hardly move.
     """
     error, motion = (estimates - flow).norm(dim=1), flow.norm(dim=1)
     result = {
@@ -35,12 +39,24 @@ def score(estimates: Tensor, flow: Tensor, damaged: Tensor) -> dict[str, float]:
     }
     for name, (low, high) in SIZE_BINS.items():
         result[name] = error[(motion >= low) & (motion < high)].mean()
-    cells = [F.adaptive_avg_pool2d(field, 12) for field in (estimates, flow)]
+    cells = [F.adaptive_avg_pool2d(field, CELLS) for field in (estimates, flow)]
     result["12x12"] = (cells[0] - cells[1]).norm(dim=1).mean()
-    scaled = [(cell / (cell.norm(dim=1, keepdim=True) + 0.3)).flatten(1) for cell in cells]
-    moving = scaled[1].norm(dim=1) > 1e-3
-    result["signature"] = F.cosine_similarity(scaled[0], scaled[1])[moving].mean()
+    alike, moving = signature_cosines(estimates, flow)
+    result["signature"] = alike[moving].mean()
+    calm = motion.mean((1, 2)) < CALM
+    result["signature, calm"] = alike[moving & calm].mean()
     return {name: round(float(value), 4) for name, value in result.items() if value.isfinite()}
+
+
+def signature_cosines(estimates: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine between the signatures of estimated and true flow (Nx2xSxS) [N], and what moves [N].
+
+    The signature is the form in which the tracing compares motion: the flow averaged over 12x12
+    cells, each vector scaled by 1 / (|v| + 0.3 px).
+    """
+    cells = [F.adaptive_avg_pool2d(field, CELLS) for field in (estimates, flow)]
+    scaled = [(cell / (cell.norm(dim=1, keepdim=True) + SOFT)).flatten(1) for cell in cells]
+    return F.cosine_similarity(*scaled), scaled[1].norm(dim=1) > STILL
 
 
 def score_rivals(pairs: Sequence) -> dict[str, dict[str, float]]:

@@ -2,7 +2,9 @@
 
 Network and sequence loss are those of RAFT (Teed & Deng, ECCV 2020), torchvision's small
 variant. Because a talking head moves little, the loss of a pixel is in part divided by its
-motion: what counts is a relative error.
+motion: what counts is a relative error. L1 alone would still have the network answer "nothing
+moves" where it is in doubt, for the median of small motions is none; so how alike the motion
+signatures are counts as well, whatever the size of the motion.
 """
 
 import io
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from models.fetch import ModelFileError
 from models.state import read_state
 from models.torchvision_compat import torchvision
+from models.training.flow_scores import signature_cosines
 from utils.files import write_bytes
 
 EASING = 2000  # steps in which motions shrink to their sizes and small ones come to count more
@@ -72,15 +75,22 @@ def estimate(network: nn.Module, images: Tensor, updates: int, bf16: bool) -> li
 def sequence_loss(
     predictions: Sequence[Tensor], flow: Tensor, relative: float = 1.0, decay: float = 0.8
 ) -> Tensor:
-    """L1 error of every update, later ones counting more, with small motions weighted up.
+    """L1 error of every update, later ones counting more, with small motions weighted up, and the
+    signature's: 1 - cosine, the mean over pairs that move.
 
     At `relative` 1 a pixel weighs 0.3 + 0.7 / (|flow| + 0.3 px): 2.6 at rest, 0.84 at 1 px,
-    0.41 at 6 px; at 0 every pixel weighs 1.
+    0.41 at 6 px, and the signature 1; at 0 every pixel weighs 1, and the signature nothing.
     """
     weight = 0.3 + 0.7 / (torch.hypot(flow[:, :1], flow[:, 1:]) + 0.3)
     weight = 1 + relative * (weight - 1)
-    errors = [(weight * (prediction - flow).abs()).mean() for prediction in predictions]
+    errors = [(weight * (prediction - flow).abs()).mean()
+              + relative * _signature_error(prediction, flow) for prediction in predictions]
     return sum(decay ** (len(errors) - 1 - index) * error for index, error in enumerate(errors))
+
+
+def _signature_error(prediction: Tensor, flow: Tensor) -> Tensor:
+    alike, moving = signature_cosines(prediction, flow)
+    return ((1 - alike) * moving).sum() / moving.sum().clamp_min(1)
 
 
 class Trainer:
