@@ -39,7 +39,7 @@ from utils.gone import drop_fakes
 from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
-from utils.paths import find_stretches
+from utils.paths import cut_prices, find_stretches
 from utils.report import write_reports
 from utils.scene_index import indexed_ids, read_ranking
 from utils.sections import in_sections
@@ -54,7 +54,7 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 11  # to be raised when the same input would be traced another way
+METHOD = 12  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 
@@ -223,7 +223,8 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
     """Decide a fake as a whole, or stretch by stretch where it was joined from several."""
     trace = partial(trace_stretch, made_with=made_with, load=load, tools=tools)
     whole = trace(views, fake)
-    stretches = find_stretches(gain_tables(views, whole["found"]))
+    stretches = find_stretches(gain_tables(views, whole["found"]),
+                               cut_prices(fake.motion.poses.grey)) if views else []
     if len(stretches) < 2:
         return [whole]
     parts = [trace([view.part(*ends) for view in views], fake.part(*ends)) for ends in stretches]

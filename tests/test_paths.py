@@ -7,8 +7,8 @@ from models.motion import MotionGrid
 from test_matching import CELLS, FRAMES, START, along, cut, motion
 from utils.matching import (Alignment, energies, pair_scores, prepare, refine, rough_places,
                             sample_offsets)
-from utils.paths import (MIN_STRETCH, SHARE, find_stretches, follow, gains, least_path, path_gain,
-                         runs_evenly)
+from utils.paths import (CUT_PRICE, MIN_STRETCH, SEEN_PRICE, SHARE, cut_prices, find_stretches,
+                         follow, gains, least_path, path_gain, runs_evenly)
 
 
 def found(fake: MotionGrid, source: MotionGrid):
@@ -86,6 +86,42 @@ def test_stretches_of_two_sources():
     one, other = motion(0), motion(1)
     fake = along_pieces([(one, 40, 62), (other, 100, 118)])
     assert find_stretches(tables(fake, one, other)) == [(0, 21), (22, 39)]
+
+
+def jumping(count: int, cuts: dict[int, float]) -> np.ndarray:
+    """Small pictures that change by 4 grey levels from each to the next, and more at the cuts."""
+    steps = np.full(count - 1, 4.0)
+    steps[list(cuts)] = list(cuts.values())
+    level = np.cumsum(np.concatenate([[0], steps * (-1) ** np.arange(count - 1)]))
+    return np.broadcast_to((100 + level)[:, None, None], (count, 8, 8)).astype(np.uint8)
+
+
+def test_a_cut_that_is_seen_is_cheap_and_one_that_is_not_is_dear():
+    prices = cut_prices(jumping(40, {15: 8.0, 30: 80.0}))
+    assert prices[15] == pytest.approx(CUT_PRICE - SEEN_PRICE * np.log2(8.3 / 4.3), abs=1e-6)
+    assert prices[30] == pytest.approx(CUT_PRICE - 2 * SEEN_PRICE)
+    assert prices[5] == pytest.approx(CUT_PRICE)
+    assert prices[29] == prices[31] == pytest.approx(CUT_PRICE + SEEN_PRICE)
+    still = cut_prices(np.zeros((40, 8, 8), np.uint8))
+    assert still == pytest.approx(np.full(39, CUT_PRICE))
+
+
+def test_pictures_tell_a_cut_to_the_frame():
+    one, other = motion(0), motion(1)
+    fake = along_pieces([(one, 40, 62), (other, 100, 118)])
+    flow = fake.flow.copy()
+    flow[21] = one.flow[61]  # across the joint it goes on as if it were the first one
+    flow[22] = 0
+    fake = MotionGrid(flow, fake.weight)
+    assert find_stretches(tables(fake, one, other)) != [(0, 21), (22, 39)]
+    prices = cut_prices(jumping(40, {21: 60.0}))
+    assert find_stretches(tables(fake, one, other), prices) == [(0, 21), (22, 39)]
+
+
+def test_a_jump_alone_cuts_nothing():
+    fake = cut(motion(0), START)
+    prices = cut_prices(jumping(len(fake) + 1, {12: 80.0, 25: 30.0}))
+    assert find_stretches(tables(fake, motion(0), motion(1)), prices) == [(0, len(fake))]
 
 
 @pytest.mark.parametrize("fake", [cut(motion(0), START), cut(motion(7), START),

@@ -8,6 +8,7 @@ per change point, Killick et al. 2012).
 
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 
 from utils.matching import (MAX_STEP, PHASES, RATES, Alignment, PairScores, even_offsets,
@@ -20,7 +21,11 @@ FULL_MISFIT, LEAST_PRICE = 0.4, 0.3  # the prices fall with what a straight line
 SHARE = 0.6  # of the source's motion that a fake is expected to show: crops and noise hide some
 MOST_MOVES = 0.15  # of the frames; what stands still more often is no path
 RATE_PRICE, FINE_RATE_PRICE = 1.6, 4.0  # of a rate of RATES, and of any other, but for those given
-CUT_PRICE = 5.0  # of a change of place, mean energies of a pair
+CUT_PRICE = 5.0  # of a change of place, mean energies of a pair, where the pictures change as much
+# as they do around it
+SEEN_PRICE, SEEN = 2.0, (-1.0, 2.0)  # by which it falls per doubling of that change, in a range
+AROUND = 4  # pairs to either side
+STEADY = 0.3  # grey levels that pictures change by anyhow
 MOVES = (1, -1, 2, -2)  # frames that a place may drift by at once when stretches are told apart
 CUT = 127  # marks a change of place among them
 MIN_STRETCH = 8  # frames; shorter stretches are not told apart
@@ -133,13 +138,28 @@ def gains(scores: PairScores, energies: np.ndarray, rate: float) -> np.ndarray:
     return table
 
 
-def find_stretches(tables: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+def cut_prices(grey: np.ndarray) -> np.ndarray:
+    """Price of a change of place at every pair of frames, [n]: low where their pictures differ
+    much more than those of the pairs around.
+
+    grey: [n + 1, S, S] uint8, small pictures of the fake.
+    """
+    changes = np.array([cv2.absdiff(one, other).mean() for one, other in zip(grey, grey[1:])])
+    beside = np.pad(changes, AROUND)
+    around = np.max([beside[AROUND + move:AROUND + move + len(changes)]
+                     for move in range(-AROUND, AROUND + 1) if move], axis=0)
+    doublings = np.log2((changes + STEADY) / (around + STEADY))
+    return CUT_PRICE - SEEN_PRICE * np.clip(doublings, *SEEN)
+
+
+def find_stretches(tables: Sequence[np.ndarray],
+                   prices: np.ndarray | float = CUT_PRICE) -> list[tuple[int, int]]:
     """Cut a fake where its motion changes over to another place.
 
     tables: gains() of every comparison with a source, [n, s] each, in units of the mean energy of
-    a pair. A place may drift by dropped or doubled frames. The pair that spans a cut belongs to
-    neither side. Returns (first, last) frame of every stretch, inclusive; one of them if nothing
-    is gained by cutting.
+    a pair; prices: [n] of a cut at every pair, or of all cuts, in the same units. A place may drift
+    by dropped or doubled frames. The pair that spans a cut belongs to neither side. Returns (first, last) frame
+    of every stretch, inclusive; one of them if nothing is gained by cutting.
     """
     count = len(tables[0]) if tables else 0
     if count < 2 * MIN_STRETCH:
@@ -147,11 +167,12 @@ def find_stretches(tables: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     apart = np.full((count, max(MOVES)), -1e9, np.float32)  # keeps places from drifting over
     gain = np.concatenate([part for table in tables for part in (table, apart)], axis=1)
     total, moves = np.zeros(gain.shape[1], np.float32), np.zeros(gain.shape, np.int8)
+    prices = np.broadcast_to(prices, count)
     best, most = np.zeros(count, int), np.zeros(count, np.float32)
     for pair in range(count):
         options = [total] + [np.roll(total, move) - MOVE_PRICE * abs(move) for move in MOVES]
         if pair > 1:
-            options.append(np.full_like(total, most[pair - 2] - CUT_PRICE))
+            options.append(np.full_like(total, most[pair - 2] - prices[pair - 1]))
         choice = np.argmax(options, axis=0)
         moves[pair] = np.array([0, *MOVES, CUT], np.int8)[choice]
         total = np.choose(choice, options) + gain[pair]
