@@ -39,7 +39,7 @@ from utils.gone import drop_fakes
 from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
-from utils.paths import cut_prices, find_stretches
+from utils.paths import cut_prices, find_stretches, seen_stretches
 from utils.report import write_reports
 from utils.scene_index import indexed_ids, read_ranking
 from utils.sections import in_sections
@@ -223,12 +223,18 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
     """Decide a fake as a whole, or stretch by stretch where it was joined from several."""
     trace = partial(trace_stretch, made_with=made_with, load=load, tools=tools)
     whole = trace(views, fake)
-    stretches = find_stretches(gain_tables(views, whole["found"]),
-                               cut_prices(fake.motion.poses.grey)) if views else []
-    if len(stretches) < 2:
+    if not views:
         return [whole]
-    parts = [trace([view.part(*ends) for view in views], fake.part(*ends)) for ends in stretches]
-    return parts if answer.tells_more([p["trace"] for p in parts], whole["trace"]) else [whole]
+    prices = cut_prices(fake.motion.poses.grey)
+    moved = find_stretches(gain_tables(views, whole["found"]), prices)
+    seen = seen_stretches(prices)
+    for stretches in [moved] if seen == moved else [moved, seen]:
+        if len(stretches) > 1:
+            parts = [trace([view.part(*ends) for view in views], fake.part(*ends))
+                     for ends in stretches]
+            if answer.tells_more([part["trace"] for part in parts], whole["trace"]):
+                return parts
+    return [whole]
 
 
 def trace_stretch(views: list[View], fake: Fake, made_with: dict,

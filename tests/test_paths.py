@@ -8,7 +8,7 @@ from test_matching import CELLS, FRAMES, START, along, cut, motion
 from utils.matching import (Alignment, energies, pair_scores, prepare, refine, rough_places,
                             sample_offsets)
 from utils.paths import (CUT_PRICE, MIN_STRETCH, SEEN_PRICE, SHARE, cut_prices, find_stretches,
-                         follow, gains, least_path, path_gain, runs_evenly)
+                         follow, gains, least_path, path_gain, runs_evenly, seen_stretches)
 
 
 def found(fake: MotionGrid, source: MotionGrid):
@@ -116,6 +116,14 @@ def test_pictures_tell_a_cut_to_the_frame():
     assert find_stretches(tables(fake, one, other)) != [(0, 21), (22, 39)]
     prices = cut_prices(jumping(40, {21: 60.0}))
     assert find_stretches(tables(fake, one, other), prices) == [(0, 21), (22, 39)]
+
+
+def test_stretches_that_are_seen():
+    assert seen_stretches(cut_prices(jumping(60, {15: 9.0, 40: 80.0}))) == [
+        (0, 15), (16, 40), (41, 59)]
+    assert seen_stretches(cut_prices(jumping(60, {15: 7.0, 55: 80.0}))) == [(0, 59)]
+    often = cut_prices(jumping(100, {pair: 80.0 for pair in range(10, 90, 11)}))
+    assert seen_stretches(often) == [(0, 99)]  # jumps all the time
 
 
 def test_a_jump_alone_cuts_nothing():

@@ -26,6 +26,8 @@ CUT_PRICE = 5.0  # of a change of place, mean energies of a pair, where the pict
 SEEN_PRICE, SEEN = 2.0, (-1.0, 2.0)  # by which it falls per doubling of that change, in a range
 AROUND = 4  # pairs to either side
 STEADY = 0.3  # grey levels that pictures change by anyhow
+SURELY_SEEN = 1.0  # doublings from which on a fake is cut there by way of trial
+MOST_SEEN = 6  # cuts; what jumps more often is no fake of stretches
 MOVES = (1, -1, 2, -2)  # frames that a place may drift by at once when stretches are told apart
 CUT = 127  # marks a change of place among them
 MIN_STRETCH = 8  # frames; shorter stretches are not told apart
@@ -180,8 +182,15 @@ def find_stretches(tables: Sequence[np.ndarray],
     return _stretches(moves, best)
 
 
+def seen_stretches(prices: np.ndarray) -> list[tuple[int, int]]:
+    """Cut a fake where it is seen to jump, whatever its motion says: a place, or a rate, that runs
+    across a small jump can hide it. prices: cut_prices(); returns as find_stretches()."""
+    cuts = np.flatnonzero(prices <= CUT_PRICE - SURELY_SEEN * SEEN_PRICE) + 1
+    return _between(cuts.tolist() if len(cuts) <= MOST_SEEN else [], len(prices) + 1)
+
+
 def _stretches(moves: np.ndarray, best: np.ndarray) -> list[tuple[int, int]]:
-    """Read the cuts back from the last pair to the first; leave out what would be too short."""
+    """Read the cuts back from the last pair to the first."""
     cuts, pair = [], len(moves) - 1
     place = int(best[pair])
     while pair > 0:
@@ -192,8 +201,13 @@ def _stretches(moves: np.ndarray, best: np.ndarray) -> list[tuple[int, int]]:
         else:
             place -= int(moves[pair, place])
             pair -= 1
-    end, edges = len(moves) + 1, [0]
-    for cut in cuts[::-1]:
+    return _between(cuts[::-1], len(moves) + 1)
+
+
+def _between(cuts: list[int], end: int) -> list[tuple[int, int]]:
+    """Stretches of `end` frames that begin at the cuts, but for what would be too short."""
+    edges = [0]
+    for cut in cuts:
         if cut - edges[-1] >= MIN_STRETCH and end - cut >= MIN_STRETCH:
             edges.append(cut)
     return [(first, last - 1) for first, last in zip(edges, [*edges[1:], end])]
