@@ -3,7 +3,8 @@
 Both are dynamic programmes over the products of utils.matching.pair_scores, in units of the
 squared length of the fake's motion: what a path leaves unexplained, plus a price for each
 irregularity (dynamic time warping with a penalty, Sakoe and Chiba 1978; segmentation with a price
-per change point, Killick et al. 2012).
+per change point, Killick et al. 2012). Motion across a joint is noise that fits anything a little;
+that the pictures jump there tells the joint to the frame.
 """
 
 from collections.abc import Callable, Sequence
@@ -160,8 +161,8 @@ def find_stretches(tables: Sequence[np.ndarray],
 
     tables: gains() of every comparison with a source, [n, s] each, in units of the mean energy of
     a pair; prices: [n] of a cut at every pair, or of all cuts, in the same units. A place may drift
-    by dropped or doubled frames. The pair that spans a cut belongs to neither side. Returns (first, last) frame
-    of every stretch, inclusive; one of them if nothing is gained by cutting.
+    by dropped or doubled frames. The pair that spans a cut belongs to neither side. Returns (first,
+    last) frame of every stretch, inclusive; one of them if nothing is gained by cutting.
     """
     count = len(tables[0]) if tables else 0
     if count < 2 * MIN_STRETCH:
