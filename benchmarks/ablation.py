@@ -8,7 +8,7 @@ step 5 is run, or is judged from what another run left behind (benchmarks/ablati
 
 - full: DIS flow, scene stage, mapping, learned decision. Step 5 as it is, with --index-all.
 - raft: the same with RAFT flow, the shipped weights.
-- imagenet: step 4's embedder as trained on ImageNet, instead of the head trained here.
+- imagenet: step 4's embedder as trained on ImageNet, instead of as trained here.
 - no-mapping: step 4's candidates without local features: no mapping, no inliers, none verified.
 - no-pictures: step 5 without the sources' videos, whose motion it has: the pictures of the best
   places are not laid on the fake's.
