@@ -96,6 +96,8 @@ def main(scene_roots: Sequence[Path] = (Path("./step4_scene_trace/"),),
     model, limits = SceneModel.fit(scene_roots), limits or Limits()
     known = next(model.videos(round(KNOWN * fakes), frames))
     asked = model.queries(known, fakes - len(known))
+    if work is not None:
+        Path(work).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=work) as folder:
         roots = {count: Path(folder) / str(count) for count in sorted(videos)}
         rows = [_in_a_process(_build, roots[count], model, count, frames, asked, limits)
