@@ -229,6 +229,14 @@ def test_main_trains_writes_and_resumes(photos, tmp_path):
     train_raft.main(photos, None, out, steps=3, resume=True, **small)
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [2, 3]
+    scored = train_raft.main(photos, None, tmp_path / "scored", weights=weights, steps=0, **small)
+    told = json.loads(scored.with_suffix(".json").read_text())
+    assert told["step"] == 0 and told["recipe"]["weights"] == train_raft.sha256_of(weights)
+    best = json.loads(weights.with_suffix(".json").read_text())["metrics"]["raft"]
+    assert told["metrics"]["raft"] == pytest.approx(best, abs=0.01)
+    kept = torch.load(scored, weights_only=True)
+    assert all(torch.equal(value, kept[name]) for name, value in torch.load(
+        weights, weights_only=True).items())
 
 
 def test_make_pair_tells_clean_from_damaged(bank):

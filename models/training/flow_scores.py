@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CELLS, SOFT = 12, 0.3  # cells per side of the signature; px, models/motion.py
+from models.motion import COARSE
+from utils.matching import SOFT_PX
+
 CALM = 0.25  # px of mean motion, below which a pair counts for "signature, calm"
 STILL = 1e-3  # length of the signature of a pair in which nothing moves
 SIZE_BINS = {
@@ -39,24 +41,25 @@ def score(estimates: Tensor, flow: Tensor, damaged: Tensor) -> dict[str, float]:
     }
     for name, (low, high) in SIZE_BINS.items():
         result[name] = error[(motion >= low) & (motion < high)].mean()
-    cells = [F.adaptive_avg_pool2d(field, CELLS) for field in (estimates, flow)]
+    cells = [pooled(field) for field in (estimates, flow)]
     result["12x12"] = (cells[0] - cells[1]).norm(dim=1).mean()
-    alike, moving = signature_cosines(estimates, flow)
+    one, true = (signature(field) for field in cells)
+    alike, moving = F.cosine_similarity(one, true), true.norm(dim=1) > STILL
     result["signature"] = alike[moving].mean()
     calm = motion.mean((1, 2)) < CALM
     result["signature, calm"] = alike[moving & calm].mean()
     return {name: round(float(value), 4) for name, value in result.items() if value.isfinite()}
 
 
-def signature_cosines(estimates: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine between the signatures of estimated and true flow (Nx2xSxS) [N], and what moves [N].
+def pooled(field: Tensor) -> Tensor:
+    """Mean flow in the cells that the tracing compares, Nx2xSxS px -> Nx2x12x12 px."""
+    return F.adaptive_avg_pool2d(field, COARSE)
 
-    The signature is the form in which the tracing compares motion: the flow averaged over 12x12
-    cells, each vector scaled by 1 / (|v| + 0.3 px).
-    """
-    cells = [F.adaptive_avg_pool2d(field, CELLS) for field in (estimates, flow)]
-    scaled = [(cell / (cell.norm(dim=1, keepdim=True) + SOFT)).flatten(1) for cell in cells]
-    return F.cosine_similarity(*scaled), scaled[1].norm(dim=1) > STILL
+
+def signature(cells: Tensor) -> Tensor:
+    """pooled() flow in the form in which the tracing compares it, each vector scaled by
+    1 / (|v| + 0.3 px): Nx2x12x12 px -> Nx288."""
+    return (cells / (cells.norm(dim=1, keepdim=True) + SOFT_PX)).flatten(1)
 
 
 def score_rivals(pairs: Sequence) -> dict[str, dict[str, float]]:

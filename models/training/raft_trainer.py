@@ -15,11 +15,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.fetch import ModelFileError
 from models.state import read_state
 from models.torchvision_compat import torchvision
-from models.training.flow_scores import signature_cosines
+from models.training.flow_scores import STILL, pooled, signature
 from utils.files import write_bytes
 
 EASING = 2000  # steps in which motions shrink to their sizes and small ones come to count more
@@ -83,14 +84,16 @@ def sequence_loss(
     """
     weight = 0.3 + 0.7 / (torch.hypot(flow[:, :1], flow[:, 1:]) + 0.3)
     weight = 1 + relative * (weight - 1)
-    errors = [(weight * (prediction - flow).abs()).mean()
-              + relative * _signature_error(prediction, flow) for prediction in predictions]
+    true = signature(pooled(flow))
+    moving = true.norm(dim=1) > STILL
+
+    def turned(prediction: Tensor) -> Tensor:
+        alike = F.cosine_similarity(signature(pooled(prediction)), true)
+        return ((1 - alike) * moving).sum() / moving.sum().clamp_min(1)
+
+    errors = [(weight * (prediction - flow).abs()).mean() + relative * turned(prediction)
+              for prediction in predictions]
     return sum(decay ** (len(errors) - 1 - index) * error for index, error in enumerate(errors))
-
-
-def _signature_error(prediction: Tensor, flow: Tensor) -> Tensor:
-    alike, moving = signature_cosines(prediction, flow)
-    return ((1 - alike) * moving).sum() / moving.sum().clamp_min(1)
 
 
 class Trainer:

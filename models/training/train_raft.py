@@ -179,6 +179,8 @@ def main(
     card = _describe(settings, banks, pairs, hardware(place) + (", bf16" if bf16 else ", fp32"))
     out.mkdir(parents=True, exist_ok=True)
     log(out, start=trainer.step, **card)
+    if not steps:
+        log(out, step=0, raft=evaluate(trainer, pairs, card, out))
     stream = PairStream(banks[0], size=size, batch=batch, seed=seed, easing=trainer.easing)
     batches = _made_ahead(stream, range(trainer.step, trainer.schedule.steps), workers)
     with _signals_noted() as stop:
@@ -257,7 +259,8 @@ def _parse() -> argparse.Namespace:
         help="names without extension of files never trained on, only tested on",
     )
     add("--weights", type=Path, help="raft_small state dict to begin with (default: random)")
-    add("--steps", type=int, default=14_000, help="length of the schedule (default: %(default)s)")
+    add("--steps", type=int, default=14_000,
+        help="length of the schedule; 0 scores --weights and no more (default: %(default)s)")
     add("--batch", type=int, default=8, help="pairs per step (default: %(default)s)")
     add(
         "--size",
