@@ -16,9 +16,11 @@ from skimage import data
 
 from benchmarks.animate import Actor, animate, make_actor
 from models.face_detector import FaceDetector
-from models.motion import Square
+from models.motion import Square, cut_square
+from models.pose import SIDE
 from models.segmenter import SelfieSegmenter
-from utils.held_pixels import renewed_share
+from utils.held_pixels import changed_pixels
+from utils.pixel_sample import (PIXELS, PixelSample, sample_of, sampled_renewed, sampled_values)
 
 WIDTH, HEIGHT, BITS = 96, 64, 8
 BLOCK = WIDTH // BITS
@@ -131,6 +133,20 @@ def empty_frames(background: str, count: int) -> Iterator[np.ndarray]:
 
 
 def renewed_of(frames: Sequence[np.ndarray], square: Square) -> np.ndarray:
-    """held_pixels.renewed_share() of all frames, [n, SIDE, SIDE]."""
-    return np.stack([renewed_share(frame, before, square)
+    """How much of a square differs from the frame before, of all frames, [n, SIDE, SIDE] uint8."""
+    return np.stack([cut_square(changed_pixels(frame, before), square, SIDE)
                      for before, frame in zip([None, *frames], frames)])
+
+
+def sample_of_frames(frames: Sequence[np.ndarray], square: Square) -> PixelSample:
+    """The sampled pixels of a square, all of it the person."""
+    renewed = np.stack([sampled_renewed(changed_pixels(frame, before), square)
+                        for before, frame in zip([None, *frames], frames)])
+    values = np.stack([sampled_values(cut_square(frame, square)) for frame in frames])
+    return sample_of(square, np.ones(PIXELS, np.float32), values, renewed)
+
+
+def blank_pixels(count: int) -> PixelSample:
+    """Pixels that show nobody."""
+    return sample_of((0.0, 0.0, 1.0), np.zeros(PIXELS, np.float32),
+                     np.zeros((count, PIXELS), np.uint8), np.ones((count, PIXELS), bool))

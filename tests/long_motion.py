@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clips import blank_pixels
 from models.motion import COARSE, FINE, MotionGrid
 from models.pose import CELLS, SIDE, PoseClip
 from utils.fake_motion import FakeMotion
@@ -60,8 +61,6 @@ def fake_of(arrays: dict[str, np.ndarray], at: np.ndarray, mirrored: bool = Fals
     flow, weight = (part.repeat(step, 1).repeat(step, 2) for part in (flow, grid.weight[at[:-1]]))
     grey = arrays["pose"][at].repeat(SIDE // CELLS, 1).repeat(SIDE // CELLS, 2)
     fine, poses = MotionGrid(flow, weight), PoseClip(grey, np.ones(grey.shape, np.float32))
-    if mirrored:
-        fine, poses = fine.mirrored(), poses.mirrored()
-    if backwards:
-        fine, poses = fine.reversed(), poses.reversed()
-    return FakeMotion(SQUARE, fine, poses)
+    fake = FakeMotion(SQUARE, fine, poses, blank_pixels(len(at)))
+    fake = fake.mirrored() if mirrored else fake
+    return fake.reversed() if backwards else fake

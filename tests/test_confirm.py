@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from clips import renewed_of
+from clips import renewed_of, sample_of_frames
 from models.flow import DisFlow
 from models.motion import COARSE, SIDE, MotionGrid, cut_mask, cut_square, motion_grid
 from models.pose import CELLS, PoseClip, small_grey, small_weight
@@ -16,8 +16,9 @@ from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
 from utils.layout import VideoRecord
 from utils.matching import Alignment, prepare
-from utils.picture_path import SWING
+from utils.pixel_sample import sampled_weight
 from utils.source_motion import IndexedSource
+from utils.straight_line import SWING
 from utils.video import Frame, VideoError, VideoReader, VideoWriter
 from utils.views import Found, View
 
@@ -88,14 +89,15 @@ def small_mirrored() -> tuple[np.ndarray, np.ndarray]:
 def fake_of(frames: np.ndarray, masks: np.ndarray, unchanged: float = 0.0) -> Fake:
     grid, poses = motion_of(frames, masks, FAKE_SQUARE)
     poses = replace(poses, renewed=renewed_of(frames, FAKE_SQUARE))
+    pixels = replace(sample_of_frames(frames, FAKE_SQUARE), weight=sampled_weight(np.stack(
+        [cut_mask(mask, FAKE_SQUARE) for mask in masks])))
     record = record_of("fake.mp4", COUNT, 198, 144)
 
     def look(window):
         raise AssertionError(f"{window} is no other part of the fake")
 
-    return Fake(record, record.frames, FakeMotion(FAKE_SQUARE, grid, poses), 1.0,
-                FakePictures(frames.__getitem__), look,
-                lambda: unchanged)
+    return Fake(record, record.frames, FakeMotion(FAKE_SQUARE, grid, poses, pixels), 1.0,
+                FakePictures(frames.__getitem__), look, lambda: unchanged)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import pytest
 from clips import renewed_of
 from models.pose import SIDE, PoseClip
 from utils import held_pixels
-from utils.held_pixels import found_by_pictures, likely_starts, misfits
+from utils.held_pixels import (COARSE, PAIRS, found_by_pictures, likely_starts, misfits,
+                               unchanged_share)
 from utils.matching import Alignment
 from utils.picture_path import PicturePair
 from utils.video import VideoReader, VideoWriter
@@ -121,3 +122,33 @@ def test_a_source_that_is_too_short_for_a_rate():
     fake = PoseClip(source, np.ones(source.shape, np.float32))
     near = Alignment(0.3, np.arange(20), 1.0)
     assert found_by_pictures(near, PicturePair(fake, source, 0), (2.0,)) is near
+
+
+@pytest.mark.parametrize("crf, coarse", [(20, False), (42, True)])
+def test_coarse_files_are_known_by_their_blocks(tmp_path, crf, coarse):
+    """A picture that moves slowly, as a calm head does, really encoded."""
+    still = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1, (160, 160, 3)), (0, 0), 3)
+    still = (128 + 40 * still / still.std()).clip(0, 255).astype(np.uint8)
+    with VideoWriter(tmp_path / "fake.mp4", 25, crf=crf) as writer:
+        for i in range(25):
+            move = np.float32([[1, 0, 0.3 * np.sin(i / 3)], [0, 1, 0.1 * i]])
+            writer.write(cv2.warpAffine(still, move, (160, 160)))
+    frames = [frame.image for frame in VideoReader(tmp_path / "fake.mp4", threads=1)]
+    read = []
+
+    def picture(index: int) -> np.ndarray:
+        read.append(index)
+        return frames[index]
+
+    share = unchanged_share(picture, lambda index: np.full((160, 160), 255, np.uint8),
+                            list(range(25)))
+    assert (share >= COARSE) == coarse
+    assert len(read) <= 2 * (PAIRS + 1)
+
+
+def test_too_little_to_see_counts_as_fine():
+    picture, nobody = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
+    assert unchanged_share(lambda index: picture, lambda index: nobody, [3, 4, 5]) == 0.0
+    assert unchanged_share(lambda index: picture, lambda index: nobody, [3]) == 0.0
+    tiny = np.zeros((5, 5, 3), np.uint8)
+    assert unchanged_share(lambda index: tiny, lambda index: tiny[..., 0] + 255, [0, 1]) == 0.0

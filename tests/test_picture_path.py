@@ -8,8 +8,7 @@ from models.motion import MotionGrid
 from models.pose import PoseClip
 from test_matching import along, cut, motion
 from utils.matching import Alignment, PairScores, pair_scores, prepare, sample_offsets
-from utils.picture_path import (PicturePair, follow_pictures, or_dropped, picture_costs,
-                                straightened)
+from utils.picture_path import PicturePair, follow_pictures, or_dropped, picture_costs
 
 SIDE, FRAMES, START, COUNT = 32, 90, 30, 40
 FIRST = 20  # source frame that the pictures begin with
@@ -49,10 +48,6 @@ def still_scores(at: np.ndarray) -> PairScores:
 
 def follow(at: np.ndarray, near: np.ndarray, pair: PicturePair, rate: float = 1.0) -> np.ndarray:
     return follow_pictures(still_scores(at), Alignment(0.9, near, rate), (1.0,), pair).at
-
-
-def straight(at: np.ndarray, near: np.ndarray, pair: PicturePair, rate: float) -> Alignment:
-    return straightened(still_scores(at), Alignment(0.9, near, rate), (1.0,), pair)
 
 
 def test_costs_are_least_where_the_frames_are():
@@ -105,48 +100,17 @@ def test_motion_decides_where_pictures_do_not():
     assert found.at.tolist() == at.tolist() and found.rate == 1.0
 
 
-@pytest.mark.parametrize("rate, taken_for", [(1.25, 1.0), (0.9, 1.0), (1.0, 1.05), (1.1, 1.2),
-                                             (0.8, 0.75)])
-def test_a_rate_that_motion_misjudged(rate, taken_for):
-    at = START + sample_offsets(COUNT, rate, 0.5 if rate % 1 else 0.0)
-    line = sample_offsets(COUNT, taken_for, 0.0)
-    near = line + round((at[0] + at[-1] - line[-1]) / 2)
-    assert near.tolist() != at.tolist()
-    found = straight(at, near, pair_of(at), taken_for)
-    assert found.at.tolist() == at.tolist() and found.rate == rate
-
-
-@pytest.mark.parametrize("off", [-5, -1, 0, 2, 5])
-def test_a_straight_line_that_starts_elsewhere(off):
-    at = np.arange(START, START + COUNT)
-    found = straight(at, at + off, pair_of(at, noise=12.0), 1.0)
-    assert found.at.tolist() == at.tolist() and found.rate == 1.0
-
-
-def test_a_straight_line_stays_inside_of_the_source_and_its_pictures():
-    at = np.arange(FRAMES - COUNT, FRAMES)
-    assert straight(at, at - 3, pair_of(at), 1.0).at.tolist() == at.tolist()
-    at = np.arange(FIRST, FIRST + COUNT)
-    assert straight(at, at + 3, pair_of(at), 1.0).at.tolist() == at.tolist()
-
-
-def test_a_straight_line_stays_where_no_person_is_seen():
-    at = np.arange(START, START + COUNT)
-    pair = pair_of(at)
-    pair = PicturePair(PoseClip(pair.fake.grey, pair.fake.weight * 0), pair.source, FIRST)
-    assert straight(at, at + 2, pair, 1.0).at.tolist() == (at + 2).tolist()
-
-
 @pytest.mark.parametrize("gone", [[11, 22, 34], [20, 21], []])
 def test_dropped_frames_that_look_like_another_rate(gone):
     at = np.delete(np.arange(START, START + COUNT + len(gone)), gone)
     rate = 1.0 + max(len(gone), 2) / COUNT
     line = START + sample_offsets(COUNT, rate, 0.5)
-    found = or_dropped(still_scores(at), Alignment(0.9, line, rate, 0.5), (1.0,), pair_of(at))
+    straight = Alignment(0.9, line, rate, 0.5)
+    found = or_dropped(still_scores(at), straight, straight, (1.0,), pair_of(at))
     assert found.at.tolist() == (at if gone else line).tolist()
 
 
 def test_another_rate_does_not_look_like_dropped_frames():
     at = START + sample_offsets(COUNT, 1.25, 0.5)
     line = Alignment(0.9, at, 1.25, 0.5)
-    assert or_dropped(still_scores(at), line, (1.0,), pair_of(at)) is line
+    assert or_dropped(still_scores(at), line, line, (1.0,), pair_of(at)) is line

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from clips import blank_pixels
 from models.motion import COARSE, FINE, MotionGrid
 from models.pose import CELLS, SIDE, PoseClip
 from utils.fake_motion import FakeMotion, is_elsewhere
@@ -61,7 +62,7 @@ def nothing_else(window) -> FakeMotion:
 def trace(fake: tuple[MotionGrid, PoseClip], candidates: list[dict], look=nothing_else):
     grid, poses = fake
     views = [view for c in candidates for view in views_of(
-        FakeMotion(SQUARE, grid, poses), record_of(len(grid) + 1), c,
+        FakeMotion(SQUARE, grid, poses, blank_pixels(len(grid) + 1)), record_of(len(grid) + 1), c,
         indexed(int(c["source_id"][7:])), look)]
     return views, mark_copies(look_closer(find_places(views)))
 
@@ -137,7 +138,8 @@ def test_a_window_of_the_fake_is_looked_into_where_the_mapping_leads_there():
 
     def look(window) -> FakeMotion:
         seen.append(window)
-        return FakeMotion(window, *fake_of(1))
+        grid, poses = fake_of(1)
+        return FakeMotion(window, grid, poses, blank_pixels(len(grid) + 1))
 
     _, found = trace(fake_of(0), [candidate(0), candidate(1, inliers=6, mapping=mapping)], look)
     assert np.allclose(seen, (150, 70, 50))

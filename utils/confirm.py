@@ -6,7 +6,7 @@ utils/clip_mapping.py) also where step 4 found nothing to hold on to: small and 
 windows in other pictures, plain walls. Strangers' pictures cannot; other takes before the same
 background can, but there the poses run otherwise. The mapping lets flow and poses be compared
 pixel to pixel, and the pictures tell the very frames (utils/picture_path.py; of coarse copies,
-which lag behind, utils/held_frames.py).
+which lag behind, utils/held_pixels.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -25,15 +25,15 @@ from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_gue
                                 shrunk)
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import read_image
-from utils.held_frames import COARSE, MOST_LAG, caught_up, unchanged_share
-from utils.held_pixels import REACH, found_by_pictures
+from utils.held_pixels import COARSE, found_by_pictures, unchanged_share
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.matching import Alignment
 from utils.paths import runs_evenly
-from utils.picture_path import (MOST_FRAMES, PicturePair, follow_pictures, or_dropped,
-                                straightened)
+from utils.picture_path import MOST_FRAMES, PicturePair, follow_pictures, or_dropped
+from utils.pixel_sample import HeldPair, source_sampler
 from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
+from utils.straight_line import REACH, SWING, likeliest_line
 from utils.video import Frame, VideoError
 from utils.views import Found, Place, alignment_of, in_order, laid_over, refined
 
@@ -41,7 +41,7 @@ PLACES = 3  # looked at per fake or stretch, those with the best motion of two s
 MORE_VERIFIED = 2  # best ones of further candidates that step 4 verified
 MOMENTS = 5  # pictures that are laid on each other per place
 KEPT = 2 * MOMENTS  # pictures of a fake
-NEAR = REACH + MOST_LAG  # frames before and after a place whose pictures are compared, too
+NEAR = REACH + SWING  # frames before and after a place whose pictures are compared, too
 SIDE = 64  # pixels of the person square in which frames are told apart
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures
@@ -73,7 +73,7 @@ class Fake:
     movement: float  # mean displacement of its person, pixels of the person crop, of the whole fake
     pictures: FakePictures
     look: Callable[[Square], FakeMotion]  # measures another window
-    unchanged: Callable[[], float] = lambda: 0.0  # held_frames.unchanged_share() of the whole fake
+    unchanged: Callable[[], float] = lambda: 0.0  # held_pixels.unchanged_share() of the whole fake
 
     def part(self, first: int, last: int) -> "Fake":
         """The stretch from one position among the frames to another, inclusive."""
@@ -197,44 +197,51 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     best = max(refined(Place(mapped, alignment)), replace(
         one, view=plain, alignment=alignment, hypothesis=plain.judge(alignment)),
                key=lambda found: found.hypothesis.motion_score)
-    alignment = in_time(best, fake.unchanged(), person.poses.mapped(onto, SIDE), read_source)
+    alignment = in_time(best, fake.unchanged(), person, onto, read_source)
     return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
         best.view.judge(alignment), picture_score=mapping.agreement))
 
 
-def in_time(one: Found, unchanged: float, poses: PoseClip, read_source: ReadSource) -> Alignment:
+def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
+            read_source: ReadSource) -> Alignment:
     """A place's alignment to the frame, as motion and pictures together have it.
 
-    unchanged: held_frames.unchanged_share() of the fake; poses: its person, forwards in the
-    source's time, laid over the source, SIDE pixels. Raises VideoError.
+    unchanged: held_pixels.unchanged_share() of the fake; person: what it shows, forwards in the
+    source's time; onto: [2, 3], maps its square to the source's, in units of their sides. Raises
+    VideoError.
     """
     alignment, view, coarse = one.alignment, one.view, unchanged >= COARSE
     even = runs_evenly(alignment)
     jumps = not even and one.hypothesis.motion_score >= FINE
     if len(alignment.at) > MOST_FRAMES or not (even or jumps or coarse):
         return alignment
-    source, first = person_at(view.source, alignment_of(one), read_source)
-    pair = PicturePair(poses, source, first - view.source.first)
-    if jumps:
+    sampled = source_sampler(person.pixels, onto, view.source.square)
+    (source, pixels), first = person_at(view.source, alignment_of(one), sampled, read_source)
+    first -= view.source.first
+    pair = PicturePair(person.poses.mapped(onto, SIDE), source, first)
+    held = HeldPair(person.pixels, pixels, first)
+    if coarse and jumps:
         alignment = follow_pictures(view.scores, alignment, view.usual_rates, pair)
-    elif even and not coarse:
-        line = straightened(view.scores, alignment, view.usual_rates, pair)
-        alignment = or_dropped(view.scores, line, view.usual_rates, pair)
+    line = likeliest_line(view.scores, alignment, view.usual_rates, held, unchanged)
     if coarse:
-        alignment = caught_up(view.scores, alignment, view.usual_rates, pair, unchanged)
-    return alignment
+        return line
+    return or_dropped(view.scores, line, alignment if jumps else line, view.usual_rates, pair)
 
 
-def person_at(source: IndexedSource, at: list[int],
-              read_source: ReadSource) -> tuple[np.ndarray, int]:
-    """The person in the frames around a place, [m, SIDE, SIDE] uint8, and the number of the first
-    of them. Raises VideoError when none can be decoded."""
+def person_at(source: IndexedSource, at: list[int], sampled: Callable[[np.ndarray], np.ndarray],
+              read_source: ReadSource) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+    """The person in the frames around a place, and the number of the first of them.
+
+    sampled: reads pixels of a grey picture, [P] uint8. Returns ([m, SIDE, SIDE] uint8, [m, P]
+    uint8), number. Raises VideoError when no frame can be decoded.
+    """
     low, high = max(0, min(at) - NEAR), max(at) + NEAR
-    small: list[np.ndarray] = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
     for frame in read_source(source, set(range(low, high + 1))):
-        if frame.index != low + len(small):  # one that cannot be decoded: what follows is not used
+        if frame.index != low + len(found):  # one that cannot be decoded: what follows is not used
             break
-        small.append(cut_square(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), source.square, SIDE))
-    if not small:
+        grey = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
+        found.append((cut_square(grey, source.square, SIDE), sampled(grey)))
+    if not found:
         raise VideoError(f"{source.file}: frame {low} cannot be decoded")
-    return np.stack(small), low
+    return tuple(np.stack(part) for part in zip(*found)), low

@@ -63,7 +63,7 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float,
 
     frames: of the fake; movement: mean displacement of its person, pixels of the person crop;
     unchanged: share of its person's blocks that stand still from frame to frame, as a coarse
-    encoder leaves them (utils/held_frames.py): less motion is left to agree.
+    encoder leaves them (utils/held_pixels.py): less motion is left to agree.
     Copies of one footage are no evidence against each other: they share its probability.
     """
     rows = []

@@ -1,4 +1,4 @@
-"""What step 5 compares of a fake: motion and poses of its person, from what step 3 wrote."""
+"""What step 5 compares of a fake: motion, poses and pixels of its person, from step 3's files."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,10 @@ from models.motion import MotionGrid, Square, cut_mask, cut_square, motion_grid,
 from models.pose import PoseClip, small_grey, small_weight
 from models.segmenter import Segmenter, person_mask
 from utils.files import read_image
-from utils.held_pixels import renewed_share
+from utils.held_pixels import changed_pixels
 from utils.layout import VideoRecord, frame_name, read_rectangles
+from utils.pixel_sample import (PixelSample, sample_of, sampled_renewed, sampled_values,
+                                sampled_weight)
 from utils.threads import THREADS, on_threads
 
 CHUNK = 64  # frames in memory at a time
@@ -23,7 +25,8 @@ MASK_EVERY = 5  # frames between two person masks that are made here
 SMALLER, INSIDE = 0.75, 0.5  # a window with a smaller side, or a smaller share in the square, than
 # these is another person than the largest one, or a small part of it
 
-Cut = tuple[np.ndarray, np.ndarray, np.ndarray]  # crop, mask and renewed_share() of a frame
+Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of a frame: crop, mask, what is new
+# in it of the poses' pixels and of the sampled ones
 Cutter = Callable[[list[int]], Iterable[Cut]]  # numbers of successive frames -> a Cut of each
 
 
@@ -43,18 +46,22 @@ class FakeMotion:
     square: Square
     grid: MotionGrid
     poses: PoseClip
+    pixels: PixelSample
 
     def mirrored(self) -> "FakeMotion":
         """The same person seen in a mirror; the square stays that of the fake as it is."""
-        return replace(self, grid=self.grid.mirrored(), poses=self.poses.mirrored())
+        return FakeMotion(self.square, self.grid.mirrored(), self.poses.mirrored(),
+                          self.pixels.mirrored())
 
     def part(self, first: int, last: int) -> "FakeMotion":
         """The frames first to last, inclusive."""
-        return replace(self, grid=self.grid.part(first, last), poses=self.poses.part(first, last))
+        return FakeMotion(self.square, self.grid.part(first, last), self.poses.part(first, last),
+                          self.pixels.part(first, last))
 
     def reversed(self) -> "FakeMotion":
         """The same person played backwards."""
-        return replace(self, grid=self.grid.reversed(), poses=self.poses.reversed())
+        return FakeMotion(self.square, self.grid.reversed(), self.poses.reversed(),
+                          self.pixels.reversed())
 
 
 def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord,
@@ -76,7 +83,7 @@ def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord,
         for index in frames:
             picture = read(roots.frames, index)
             found.append((cut_square(picture, square), cut_mask(read(roots.masks, index), square),
-                          renewed_share(picture, earlier, square)))
+                          *_what_is_new(picture, earlier, square)))
             earlier = picture
         return found
 
@@ -112,24 +119,37 @@ def measure_window(roots: FakeRoots, fake_id: str, record: VideoRecord, window: 
             crop = cut_square(picture, window)
             if not mask.size or (index - first) % MASK_EVERY == 0:
                 mask = person_mask(segmenter.probability(crop)) / np.float32(255)
-            yield crop, mask, renewed_share(picture, earlier, window)
+            yield crop, mask, *_what_is_new(picture, earlier, window)
             earlier = picture
 
     return _measure(window, record.frames, cut, flow)
 
 
+def _what_is_new(picture: np.ndarray, before: np.ndarray | None,
+                 square: Square) -> tuple[np.ndarray, np.ndarray]:
+    """Of a frame [H, W, 3] uint8 BGR: how much of the poses' pixels [S, S] uint8, and which of the
+    sampled ones, [P] bool."""
+    changed = changed_pixels(picture, before)
+    return cut_square(changed, square, pose.SIDE), sampled_renewed(changed, square)
+
+
 def _measure(square: Square, frames: list[int], cut: Cutter, flow: FlowEstimator) -> FakeMotion:
-    """Motion and poses in a square, in chunks; the next one is read meanwhile."""
+    """Motion, poses and pixels in a square, in chunks; the next one is read meanwhile."""
     chunks = [frames[start:start + CHUNK + 1] for start in range(0, len(frames) - 1, CHUNK)]
-    grids, greys, weights, renewed = [], [], [], []
-    for number, (crops, masks, shares) in enumerate(_ahead(chunks, cut)):
+    grids, greys, weights, shares, sampled = [], [], [], [], []
+    for number, (crops, masks, renewed, pixels) in enumerate(_ahead(chunks, cut)):
         grids.append(motion_grid(crops, masks, flow))
         new = slice(1 if number else 0, None)  # chunks share a frame
         greys.append(small_grey(crops[new], pose.SIDE))
         weights.append(small_weight(masks[new], pose.SIDE))
-        renewed.append(shares[new])
+        shares.append(renewed[new])
+        sampled.append((sampled_weight(masks[new]),
+                        np.stack([sampled_values(crop) for crop in crops[new]]), pixels[new]))
+    values, renewals = (np.concatenate([part[i] for part in sampled]) for i in (1, 2))
+    seen = np.average([part[0] for part in sampled], axis=0, weights=[len(p[1]) for p in sampled])
     return FakeMotion(square, MotionGrid.joined(grids),
-                      PoseClip(*map(np.concatenate, (greys, weights, renewed))))
+                      PoseClip(*map(np.concatenate, (greys, weights, shares))),
+                      sample_of(square, seen, values, renewals))
 
 
 def _ahead(chunks: list[list[int]], cut: Cutter) -> Iterator[Cut]:

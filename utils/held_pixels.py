@@ -7,15 +7,15 @@ that, the pictures that it would show are made from the source's for any start, 
 was, and compared with those that it does show.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
-from models.motion import Square, cut_square
-from models.pose import SIDE, hold
+from models.pose import hold
 from utils.matching import Alignment, even_offsets, middle_phase
 from utils.picture_path import CONTRAST, LEAST_PIXELS, PicturePair
+from utils.threads import on_threads
 
 REACH = 8  # frames by which the start of a place may be wrong
 CLEARLY = 10.0  # by how much a place elsewhere must fit better; other moments of the same scene
@@ -23,17 +23,22 @@ CLEARLY = 10.0  # by how much a place elsewhere must fit better; other moments o
 TRIED, FEWEST = 30_000, 20  # starts times frames that are compared with all that is held, per rate;
 # and starts at least
 EVERY = 8  # value by which these starts are chosen
+BLOCK = 8  # pixels of a block that an encoder may skip
+TEXTURE = 4.0  # grey levels, standard deviation in a block: a flat one tells nothing
+PERSON = 200  # mean mask of a block on the person
+PAIRS = 8  # of successive frames that are compared
+LEAST_BLOCKS = 4
+COARSE = 0.25  # share of unchanged blocks from which on a fake may show the past
 
 
-def renewed_share(picture: np.ndarray, before: np.ndarray | None, square: Square) -> np.ndarray:
-    """How much of every pixel of a square differs from the frame before, [SIDE, SIDE] uint8.
+def changed_pixels(picture: np.ndarray, before: np.ndarray | None) -> np.ndarray:
+    """Where a picture differs from the one before, [H, W] uint8: 255, else 0.
 
-    picture, before: [H, W, 3] uint8 BGR. 255 is all of it, as where there is none before.
+    picture, before: [H, W, 3] uint8 BGR. All of it does where there is none before.
     """
     if before is None or picture.shape != before.shape:
-        return np.full((SIDE, SIDE), 255, np.uint8)
-    held = cv2.inRange(cv2.absdiff(picture, before), (0, 0, 0), (0, 0, 0))
-    return cut_square(cv2.bitwise_not(held), square, SIDE)
+        return np.full(picture.shape[:2], 255, np.uint8)
+    return cv2.bitwise_not(cv2.inRange(cv2.absdiff(picture, before), (0, 0, 0), (0, 0, 0)))
 
 
 def misfits(pair: PicturePair, lines: np.ndarray) -> np.ndarray:
@@ -105,3 +110,32 @@ def found_by_pictures(near: Alignment, pair: PicturePair, rates: Sequence[float]
                 start, least = starts[found.argmin()], found.min()
                 best = Alignment(near.score, start + line, rate, middle_phase(rate))
     return best
+
+
+def unchanged_share(picture: Callable[[int], np.ndarray], mask: Callable[[int], np.ndarray],
+                    frames: Sequence[int]) -> float:
+    """Share of the person's textured blocks that do not change at all from one frame to the next.
+
+    picture, mask: frame number -> [H, W, 3] uint8 BGR, and [H, W] uint8; frames: of the fake, in
+    order. 0 where there is too little to see.
+    """
+    def share(first: int) -> float | None:
+        one, other = picture(frames[first]), picture(frames[first + 1])
+        if one.shape != other.shape:
+            return None
+        still = _blocks(cv2.absdiff(one, other).max(axis=2)).max(axis=(1, 3)) == 0
+        grey = _blocks(cv2.cvtColor(one, cv2.COLOR_BGR2GRAY))
+        person = _blocks(mask(frames[first])).mean(axis=(1, 3)) > PERSON
+        seen = person & (grey.std(axis=(1, 3)) > TEXTURE)
+        return float(still[seen].mean()) if seen.sum() >= LEAST_BLOCKS else None
+
+    pairs = len(frames) - 1
+    shares = [found for found in on_threads(share, range(0, pairs, max(1, pairs // PAIRS)))
+              if found is not None]
+    return float(np.mean(shares)) if shares else 0.0
+
+
+def _blocks(picture: np.ndarray) -> np.ndarray:
+    """[H, W] -> [H / BLOCK, BLOCK, W / BLOCK, BLOCK], what is left over cut off."""
+    down, across = (side // BLOCK for side in picture.shape)
+    return picture[:down * BLOCK, :across * BLOCK].reshape(down, BLOCK, across, BLOCK)

@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 
 from models.pose import PoseClip
-from utils.matching import PHASES, RATES, Alignment, PairScores, even_offsets, sample_offsets
-from utils.paths import MOST_MOVES, least_path, path_gain, rate_price
+from utils.matching import Alignment, PairScores, even_offsets
+from utils.paths import least_path, path_gain, rate_price, runs_evenly
+from utils.straight_line import RATE_PRICES
 
 INDEPENDENT = 30.0  # as many values tell frames apart, however many pixels there are: neighbours
 # share their noise
@@ -29,6 +30,7 @@ MOTION_WORTH = 10.0  # what an explained pair of frames is worth beside them
 DEAREST, CHEAPEST = 8.0, 3.0  # of a jump: twice the log odds of none, in fakes without and full
 RARE = 0.1  # jumps that are expected in a fake of any length
 ROUNDS = 5
+PARTS = 4  # of a fake, each judged by what the others say of contrast and noise
 DETAILS = 3  # values of a pixel, see details()
 SEEN = 0.3  # least share of a pixel that is person
 LEAST_PIXELS = 20
@@ -37,11 +39,10 @@ DETAIL_SIGMA, EDGE_SIGMA = 4.0, 1.0  # pixels: detail is what a blur takes away,
 SURE, SOFT = 4.0, 0.5  # frames that differ by SOFT are told apart SURE ln 2 well (twice the log
 # likelihood); set by hand after dropped frames of 15 clips that are not used for measuring
 CONTRAST = (0.3, 1.5)  # of the copy, range
+MOST_CONTRAST = 1.5  # of a single value of it; what the copy shows nothing of has none
 REACH = 2  # frames that a path may leave a line by, beside those of utils/paths.py
-ALONG = 0.5  # of the pictures' evidence for a whole line, for successive frames share their noise
-UNUSUAL, FINE = 8.0, 12.0  # prices of a rate of RATES, and of any other, but for the usual ones
+MOST_JUMPS = 0.25  # of the frames; what jumps more often is no path
 CLEARLY = 8.0  # by how much a path must be cheaper than a straight line
-SWING = 6  # frames by which the middle of a straight line may move, and its ends beside that
 MOST_FRAMES = 2000  # of a fake that is compared; 100 MB at most, and as much of the source
 FAR = 1e6  # cost of a frame that was not looked at
 
@@ -89,18 +90,31 @@ def details(grey: np.ndarray) -> np.ndarray:
 def picture_costs(pair: PicturePair, at: np.ndarray) -> np.ndarray | None:
     """How little every frame of the fake looks like every frame of the source, [n, m].
 
-    at: [n] frames of pair.source that it shows as far as is known; they tell contrast and noise. In
-    units of the noise, for INDEPENDENT pixels; None where too little of a person is seen.
+    at: [n] frames of pair.source that it shows as far as is known; they tell the contrast and the
+    noise of every value. Those of other parts of the fake do, for a frame would speak for itself.
+    In units of the noise, for INDEPENDENT pixels; None where too little of a person is seen.
     """
     fake, source = pair.values
     if fake.shape[1] < LEAST_PIXELS:
         return None
-    fake, source = fake - fake.mean(0), source - source[at].mean(0)
-    along = source[at]
-    source *= np.clip((fake * along).sum() / max(float((along**2).sum()), 1e-6), *CONTRAST)
-    deviation = np.sqrt((fake - source[at]).var(0) + NOISE)
-    costs = _squared_distances(fake / deviation, source / deviation)
+    costs = np.zeros((len(fake), len(source)), np.float32)
+    for part in np.array_split(np.arange(len(fake)), min(PARTS, len(fake))):
+        rest = np.delete(np.arange(len(fake)), part) if len(part) < len(fake) else part
+        costs[part] = _distances(fake, source, rest, at[rest], part)
     return costs * (INDEPENDENT / max(float(np.median(costs.min(1))), 1e-6))
+
+
+def _distances(fake: np.ndarray, source: np.ndarray, frames: np.ndarray, at: np.ndarray,
+               wanted: np.ndarray) -> np.ndarray:
+    """Of wanted frames of the fake from all of the source, in units of the noise, [w, m]; contrast
+    and noise are those of other frames of the fake beside those `at` which they show."""
+    known, shown = fake[frames], source[at]
+    level, base = known.mean(0), shown.mean(0)
+    known, shown = known - level, shown - base
+    contrast = np.clip((known * shown).sum(0) / ((shown**2).sum(0) + 1e-6), 0, MOST_CONTRAST)
+    deviation = np.sqrt(((known - contrast * shown)**2).mean(0) + NOISE)
+    return _squared_distances((fake[wanted] - level) / deviation,
+                              (source - base) * (contrast / deviation))
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -130,95 +144,41 @@ def follow_pictures(scores: PairScores, near: Alignment, usual: Sequence[float],
         if settled and prices == before:
             break
     jumps = sum(jumps)
-    if jumps > max(2, MOST_MOVES * len(at)):
+    if jumps > max(2, MOST_JUMPS * len(at)):
         return near
     mean_rate = float(at[-1] - at[0]) / max(1, len(at) - 1)
     return Alignment(near.score, at, mean_rate if jumps else rate, near.phase)
 
 
-def straightened(scores: PairScores, near: Alignment, usual: Sequence[float],
-                 pair: PicturePair) -> Alignment:
-    """The straight line near an even alignment that motion and pictures together explain best.
-
-    usual: rates, source frames per fake frame, that cost nothing. Every rate is judged by the
-    pictures as its own line lays them on each other: along a wrong line, their means, contrast and
-    noise speak for that line. Returns the alignment itself where pictures tell nothing.
-    """
-    begun = picture_costs(pair, pair.nearest(near.at))
-    if begun is None:
-        return near
-    count, unit, begun = len(near.at), motion_unit(scores), _sure(begun)
-    best, least = near, np.inf
-    for rate in dict.fromkeys([near.rate, *usual, *RATES]):
-        if abs(rate - near.rate) * count / 2 > SWING:
-            continue
-        lines, phases = _lines(scores, near, rate, pair)
-        if not len(lines):
-            continue
-        motion = -path_gain(scores, lines).sum(axis=1) / unit
-        costs, chosen = begun, -1
-        for _ in range(ROUNDS):
-            shown = costs[np.arange(count), lines - pair.first]
-            total = motion + ALONG * shown.sum(axis=1)
-            before, chosen = chosen, int(total.argmin())
-            if chosen == before:
-                break
-            costs = _sure(picture_costs(pair, lines[chosen] - pair.first))
-        cost = total[chosen] + rate_price(rate, usual, UNUSUAL, FINE)
-        if cost < least:
-            least = cost
-            best = Alignment(near.score, lines[chosen], rate, phases[chosen])
-    return best
-
-
-def or_dropped(scores: PairScores, line: Alignment, usual: Sequence[float],
+def or_dropped(scores: PairScores, line: Alignment, near: Alignment, usual: Sequence[float],
                pair: PicturePair) -> Alignment:
-    """A straight line, or, where its rate is unusual, the path at a usual one from which frames
-    were dropped (or into which some were doubled), if that explains the fake clearly better.
+    """A straight line, or the path at a usual rate from which frames were dropped (or into which
+    some were doubled), if that explains the fake clearly better.
 
-    Arguments as of straightened(), which gives the line.
+    near, usual: as follow_pictures() takes them, which gives the path.
     """
-    path = line if line.rate in usual else follow_pictures(scores, line, usual, pair)
-    if path is line:
-        return line
+    path = follow_pictures(scores, near, usual, pair)
     count = len(line.at)
     moves = min((np.diff(path.at - even_offsets(count, rate)) for rate in usual),
                 key=lambda moves: np.abs(moves).sum())
-    jumps = abs(int(moves.sum()))
-    if not 0 < jumps == np.abs(moves).sum():  # of both kinds: it follows a rate, or noise
+    jumps = int(np.abs(moves).sum())
+    if not jumps or picture_costs(pair, pair.nearest(line.at)) is None:
         return line
-    cost = _cost(scores, path.at, pair) + jumps * _price(jumps, count)
-    return path if cost + CLEARLY < (_cost(scores, line.at, pair)
-                                     + rate_price(line.rate, usual, UNUSUAL, FINE)) else line
+    least = _cost(scores, path.at, pair) + jumps * _price(jumps, count) + CLEARLY
+    return path if least < (_cost(scores, line.at, pair)
+                            + rate_price(line.rate, usual, *RATE_PRICES)) else line
 
 
 def _cost(scores: PairScores, at: np.ndarray, pair: PicturePair) -> float:
-    """What motion and pictures leave unexplained along a path, as it lays the pictures itself."""
+    """What motion and pictures leave unexplained along a path."""
     shown = pair.nearest(at)
     pictures = _sure(picture_costs(pair, shown))[np.arange(len(at)), shown]
-    return float(ALONG * pictures.sum() - path_gain(scores, at).sum() / motion_unit(scores))
+    return float(pictures.sum() - path_gain(scores, at).sum() / motion_unit(scores))
 
 
 def motion_unit(scores: PairScores) -> float:
     """Motion that is worth as much as a unit of _sure()."""
     return (float(scores.fake_energy.mean()) + 1e-6) / MOTION_WORTH
-
-
-def _lines(scores: PairScores, near: Alignment, rate: float,
-           pair: PicturePair) -> tuple[np.ndarray, list[float]]:
-    """Straight lines of one rate [L, n] whose middle is near the alignment's, where the source and
-    its pictures reach, and their phases."""
-    lines, phases = [], []
-    low, high = pair.first, min(pair.first + len(pair.source), scores.dot.shape[2])
-    for phase in PHASES if rate % 1 else (0.0,):
-        line = sample_offsets(len(near.at), rate, phase)
-        if np.diff(line).max(initial=0) >= len(scores.dot):
-            continue
-        middle = round((near.start + near.end - line[-1]) / 2)
-        for start in range(max(low, middle - SWING), min(high - line[-1], middle + SWING + 1)):
-            lines.append(start + line)
-            phases.append(phase)
-    return np.array(lines), phases
 
 
 def _price(jumps: int, frames: int) -> float:
@@ -247,15 +207,18 @@ def _best_path(scores: PairScores, near: Alignment, at: np.ndarray, usual: Seque
 
     prices: of a dropped and of a doubled frame.
     """
-    lines = [(near.at, near.rate, 0.0 if near.rate in usual else max(prices))]
+    lines = []
+    if runs_evenly(near):
+        lines.append((near.at, near.rate, REACH, 0.0 if near.rate in usual else max(prices)))
     for rate in usual:
         line = even_offsets(len(at), rate)
         starts = {int(ends[0]) for ends in (at, near.at)} | {
             int(ends[-1] - line[-1]) for ends in (at, near.at)}
-        lines += [(start + line, rate, 0.0) for start in sorted(starts)]
+        lines += [(start + line, rate, REACH + abs(int(at[-1] - start - line[-1])), 0.0)
+                  for start in sorted(starts)]
     found = []
-    for line, rate, extra in lines:
-        cost, path = least_path(scores, line, REACH, prices, look)
+    for line, rate, reach, extra in lines:
+        cost, path = least_path(scores, line, reach, prices, look)
         moves = np.diff(path - line)
         found.append((cost + extra, path, rate, (int(moves[moves > 0].sum()),
                                                  int(-moves[moves < 0].sum()))))

@@ -1,6 +1,6 @@
 """What the report says in plain words about one fake."""
 
-from utils.held_frames import COARSE
+from utils.held_pixels import COARSE
 from utils.side_by_side import Stretch
 
 VERDICTS = {"traced": "traced", "ambiguous": "ambiguous", "no_source": "no source here"}

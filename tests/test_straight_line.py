@@ -1,17 +1,17 @@
-"""A coarse copy that holds pictures is put where they were taken, not where they linger."""
+"""A copy is put where its pixels were taken, not where they linger, and at the rate they tell."""
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
 from models.pose import PoseClip
-from test_picture_path import FIRST, FRAMES, START, pictures, still_scores
-from utils.held_frames import COARSE, PAIRS, caught_up, unchanged_share
-from utils.matching import Alignment, sample_offsets
+from test_matching import cut, motion
+from test_picture_path import FIRST, FRAMES, START, pair_of, pictures, still_scores
+from utils.matching import Alignment, pair_scores, prepare, sample_offsets
 from utils.picture_path import PicturePair
-from utils.video import VideoReader, VideoWriter
+from utils.pixel_sample import HeldPair, PixelSample
+from utils.straight_line import likeliest_line
 
 COUNT = 40
 CODED = 0.8, 0.05  # unchanged blocks of a coarse copy, and of a fine one
@@ -30,8 +30,19 @@ def copy_of(at: np.ndarray, seed: int = 0, held: float = 0.7, noise: float = 6.0
     return PicturePair(fake, source[FIRST:], FIRST)
 
 
+def held_of(pair: PicturePair) -> HeldPair:
+    """The same pictures, all of their pixels as a sample."""
+    count, fake = len(pair.fake.grey), pair.fake
+    weight = fake.weight.reshape(count, -1).mean(0)
+    renewed = np.ones((count, weight.size), bool) if fake.renewed is None else (
+        fake.renewed.reshape(count, -1) > 0)
+    sample = PixelSample(np.zeros((weight.size, 2)), 1 / 192, weight, fake.grey.reshape(count, -1),
+                         renewed, fake.backwards)
+    return HeldPair(sample, pair.source.reshape(len(pair.source), -1), pair.first)
+
+
 def found_near(near: Alignment, pair: PicturePair, unchanged: float = CODED[0]) -> Alignment:
-    return caught_up(still_scores(near.at), near, (1.0,), pair, unchanged)
+    return likeliest_line(still_scores(near.at), near, (1.0,), held_of(pair), unchanged)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -90,31 +101,41 @@ def test_where_nobody_is_seen_nothing_moves():
     assert found_near(near, empty) is near
 
 
-@pytest.mark.parametrize("crf, coarse", [(20, False), (42, True)])
-def test_coarse_files_are_known_by_their_blocks(tmp_path, crf, coarse):
-    """A picture that moves slowly, as a calm head does, really encoded."""
-    still = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1, (160, 160, 3)), (0, 0), 3)
-    still = (128 + 40 * still / still.std()).clip(0, 255).astype(np.uint8)
-    with VideoWriter(tmp_path / "fake.mp4", 25, crf=crf) as writer:
-        for i in range(25):
-            move = np.float32([[1, 0, 0.3 * np.sin(i / 3)], [0, 1, 0.1 * i]])
-            writer.write(cv2.warpAffine(still, move, (160, 160)))
-    frames = [frame.image for frame in VideoReader(tmp_path / "fake.mp4", threads=1)]
-    read = []
-
-    def picture(index: int) -> np.ndarray:
-        read.append(index)
-        return frames[index]
-
-    share = unchanged_share(picture, lambda index: np.full((160, 160), 255, np.uint8),
-                            list(range(25)))
-    assert (share >= COARSE) == coarse
-    assert len(read) <= 2 * (PAIRS + 1)
+def straight(at: np.ndarray, near: np.ndarray, rate: float, noise: float = 3.0) -> Alignment:
+    """Found for a copy of some frames in which nothing is held."""
+    return found_near(Alignment(0.9, near, rate), pair_of(at, noise), 0.0)
 
 
-def test_too_little_to_see_counts_as_fine():
-    picture, nobody = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
-    assert unchanged_share(lambda index: picture, lambda index: nobody, [3, 4, 5]) == 0.0
-    assert unchanged_share(lambda index: picture, lambda index: nobody, [3]) == 0.0
-    tiny = np.zeros((5, 5, 3), np.uint8)
-    assert unchanged_share(lambda index: tiny, lambda index: tiny[..., 0] + 255, [0, 1]) == 0.0
+@pytest.mark.parametrize("rate, taken_for", [(1.25, 1.0), (0.9, 1.0), (1.0, 1.05), (1.1, 1.2),
+                                             (0.8, 0.75)])
+def test_a_rate_that_motion_misjudged(rate, taken_for):
+    at = START + sample_offsets(COUNT, rate, 0.5 if rate % 1 else 0.0)
+    line = sample_offsets(COUNT, taken_for, 0.0)
+    near = line + round((at[0] + at[-1] - line[-1]) / 2)
+    assert near.tolist() != at.tolist()
+    found = straight(at, near, taken_for)
+    assert found.at.tolist() == at.tolist() and found.rate == rate
+
+
+@pytest.mark.parametrize("off", [-5, -1, 0, 2, 5])
+def test_a_line_that_starts_elsewhere(off):
+    at = np.arange(START, START + COUNT)
+    found = straight(at, at + off, 1.0, noise=12.0)
+    assert found.at.tolist() == at.tolist() and found.rate == 1.0
+
+
+def test_a_line_stays_inside_of_the_source_and_its_pictures():
+    at = np.arange(FRAMES - COUNT, FRAMES)
+    assert straight(at, at - 3, 1.0).at.tolist() == at.tolist()
+    at = np.arange(FIRST, FIRST + COUNT)
+    assert straight(at, at + 3, 1.0).at.tolist() == at.tolist()
+
+
+def test_motion_decides_where_pixels_do_not():
+    source, at = motion(0, FRAMES), np.arange(START, START + COUNT)
+    scores = pair_scores(cut(source, START, count=COUNT), prepare(source))
+    grey = np.full((COUNT, 32, 32), 128, np.uint8)
+    pair = PicturePair(PoseClip(grey, np.ones(grey.shape, np.float32)),
+                       np.full((FRAMES - FIRST, 32, 32), 90, np.uint8), FIRST)
+    found = likeliest_line(scores, Alignment(0.9, at + 1, 1.0), (1.0,), held_of(pair), 0.0)
+    assert found.at.tolist() == at.tolist() and found.rate == 1.0
