@@ -5,8 +5,8 @@ motion says which frames belong together, the pictures can be laid on each other
 utils/clip_mapping.py) also where step 4 found nothing to hold on to: small and coarse copies, small
 windows in other pictures, plain walls. Strangers' pictures cannot; other takes before the same
 background can, but there the poses run otherwise. The mapping lets flow and poses be compared
-pixel to pixel, and the pictures tell the very frames (utils/picture_path.py; of coarse copies,
-which lag behind, utils/held_pixels.py).
+pixel to pixel, and the pictures tell the very frames (utils/straight_line.py, and where some were
+dropped or doubled utils/picture_path.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -218,14 +218,14 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
     sampled = source_sampler(person.pixels, onto, view.source.square)
     (source, pixels), first = person_at(view.source, alignment_of(one), sampled, read_source)
     first -= view.source.first
-    pair = PicturePair(person.poses.mapped(onto, SIDE), source, first)
+    pair = PicturePair(person.poses.plain().mapped(onto, SIDE), source, first)
     held = HeldPair(person.pixels, pixels, first)
     if coarse and jumps:
         alignment = follow_pictures(view.scores, alignment, view.usual_rates, pair)
     line = likeliest_line(view.scores, alignment, view.usual_rates, held, unchanged)
     if coarse:
         return line
-    return or_dropped(view.scores, line, alignment if jumps else line, view.usual_rates, pair)
+    return or_dropped(view.scores, line, alignment, view.usual_rates, pair)
 
 
 def person_at(source: IndexedSource, at: list[int], sampled: Callable[[np.ndarray], np.ndarray],

@@ -1,10 +1,9 @@
-"""Which pixels of a coarse copy were coded anew, and what would it show if it began elsewhere?
+"""Which pixels of a coarse copy hold what they showed, and what would it show if it began elsewhere?
 
-Encoders leave a place as it was in the frame before until it has changed enough (conditional
-replenishment, Mounts 1969): there, to the last bit, the decoded pictures do not change. So the fake
-itself tells which of its pixels show their own frame of the source and which an earlier one. With
-that, the pictures that it would show are made from the source's for any start, whatever the encoder
-was, and compared with those that it does show.
+What an encoder skips stays as it was, to the last bit (utils/pixel_sample.py). Whether a copy is
+coarse its textured blocks tell: where nothing was coded, they do not change at all. What such a
+copy would show of any stretch of its source is made of small pictures, held where it holds its own,
+and compared with those that it does show.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +13,8 @@ import numpy as np
 
 from models.pose import hold
 from utils.matching import Alignment, even_offsets, middle_phase
-from utils.picture_path import CONTRAST, LEAST_PIXELS, PicturePair
+from utils.picture_path import LEAST_PIXELS, PicturePair
+from utils.pixel_sample import CONTRAST
 from utils.threads import on_threads
 
 REACH = 8  # frames by which the start of a place may be wrong

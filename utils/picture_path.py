@@ -7,9 +7,8 @@ move with the head, without their means over time, which the face, the clothes a
 A dynamic programme over both kinds of evidence (utils/paths.py) gives the path.
 
 A path that may jump freely follows noise: a dropped frame is expected where the rest of the fake
-has shown some, a doubled one likewise, and dear where it has not. Where motion shows no jump at
-all, pictures choose among straight lines first, and hear of jumps where the best line has an
-unusual rate.
+has shown some, a doubled one likewise, and dear where it has not. And it has to explain the fake
+clearly better than the best straight line (utils/straight_line.py) does.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +37,6 @@ NOISE = 0.1  # variance that every value has at least
 DETAIL_SIGMA, EDGE_SIGMA = 4.0, 1.0  # pixels: detail is what a blur takes away, edges are softened
 SURE, SOFT = 4.0, 0.5  # frames that differ by SOFT are told apart SURE ln 2 well (twice the log
 # likelihood); set by hand after dropped frames of 15 clips that are not used for measuring
-CONTRAST = (0.3, 1.5)  # of the copy, range
 MOST_CONTRAST = 1.5  # of a single value of it; what the copy shows nothing of has none
 REACH = 2  # frames that a path may leave a line by, beside those of utils/paths.py
 MOST_JUMPS = 0.25  # of the frames; what jumps more often is no path
@@ -152,17 +150,22 @@ def follow_pictures(scores: PairScores, near: Alignment, usual: Sequence[float],
 
 def or_dropped(scores: PairScores, line: Alignment, near: Alignment, usual: Sequence[float],
                pair: PicturePair) -> Alignment:
-    """A straight line, or the path at a usual rate from which frames were dropped (or into which
-    some were doubled), if that explains the fake clearly better.
+    """A straight line, or the path from which frames were dropped (or into which some were doubled),
+    if that explains the fake clearly better.
 
-    near, usual: as follow_pictures() takes them, which gives the path.
+    near: what motion found. Where it runs evenly, and the line has a usual rate, nothing was
+    dropped; where it does not, both may have been. usual: as in follow_pictures().
     """
-    path = follow_pictures(scores, near, usual, pair)
+    even = runs_evenly(near)
+    if even and line.rate in usual:
+        return line
+    path = follow_pictures(scores, line if even else near, usual, pair)
     count = len(line.at)
     moves = min((np.diff(path.at - even_offsets(count, rate)) for rate in usual),
                 key=lambda moves: np.abs(moves).sum())
     jumps = int(np.abs(moves).sum())
-    if not jumps or picture_costs(pair, pair.nearest(line.at)) is None:
+    noisy = even and jumps > abs(int(moves.sum()))  # of both kinds: it follows a rate, or noise
+    if not jumps or noisy or picture_costs(pair, pair.nearest(line.at)) is None:
         return line
     least = _cost(scores, path.at, pair) + jumps * _price(jumps, count) + CLEARLY
     return path if least < (_cost(scores, line.at, pair)
