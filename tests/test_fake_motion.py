@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from clips import renewed_of
+from clips import renewed_of, sample_of_frames
 from models.flow import DisFlow
 from models.motion import MotionGrid
 from models.segmenter import make_segmenter, person_mask
@@ -91,6 +91,10 @@ def test_what_is_held_across_chunks(tmp_path, monkeypatch, measure):
     assert np.array_equal(fake.poses.renewed, renewed_of(frames, fake.square))
     assert (fake.poses.renewed[0] == 255).all() and not fake.poses.renewed[5].any()
     assert 0 < fake.poses.renewed[6].mean() < 200 < fake.poses.renewed[7].mean()
+    expected = sample_of_frames(frames, fake.square)
+    assert np.array_equal(fake.pixels.renewed, expected.renewed)
+    assert np.array_equal(fake.pixels.values, expected.values)
+    assert fake.pixels.weight.max() <= 1 and 0.2 < fake.pixels.weight.mean() < 0.95
 
 
 def test_another_movement_is_another(tmp_path, plain):

@@ -19,7 +19,6 @@ import numpy as np
 
 from models.flow import FlowEstimator
 from models.motion import Square, cut_square
-from models.pose import PoseClip
 from models.segmenter import Segmenter
 from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_guesses, rescaled,
                                 shrunk)

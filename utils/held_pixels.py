@@ -1,4 +1,4 @@
-"""Which pixels of a coarse copy hold what they showed, and what would it show if it began elsewhere?
+"""Which pixels does a coarse copy hold, and what would it show if it began elsewhere?
 
 What an encoder skips stays as it was, to the last bit (utils/pixel_sample.py). Whether a copy is
 coarse its textured blocks tell: where nothing was coded, they do not change at all. What such a

@@ -150,8 +150,8 @@ def follow_pictures(scores: PairScores, near: Alignment, usual: Sequence[float],
 
 def or_dropped(scores: PairScores, line: Alignment, near: Alignment, usual: Sequence[float],
                pair: PicturePair) -> Alignment:
-    """A straight line, or the path from which frames were dropped (or into which some were doubled),
-    if that explains the fake clearly better.
+    """A straight line, or, if it explains the fake clearly better, the path from which frames were
+    dropped (or into which some were doubled).
 
     near: what motion found. Where it runs evenly, and the line has a usual rate, nothing was
     dropped; where it does not, both may have been. usual: as in follow_pictures().
