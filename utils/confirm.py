@@ -215,16 +215,14 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
     if len(alignment.at) > MOST_FRAMES or not (even or jumps or coarse):
         return alignment
     sampled = source_sampler(person.pixels, onto, view.source.square)
-    (source, pixels), first = person_at(view.source, alignment_of(one), sampled, read_source)
+    (small, pixels), first = person_at(view.source, alignment_of(one), sampled, read_source)
     first -= view.source.first
-    pair = PicturePair(person.poses.plain().mapped(onto, SIDE), source, first)
-    held = HeldPair(person.pixels, pixels, first)
+    pair = PicturePair(person.poses.plain().mapped(onto, SIDE), small, first)
     if coarse and jumps:
         alignment = follow_pictures(view.scores, alignment, view.usual_rates, pair)
-    line = likeliest_line(view.scores, alignment, view.usual_rates, held, unchanged)
-    if coarse:
-        return line
-    return or_dropped(view.scores, line, alignment, view.usual_rates, pair)
+    line = likeliest_line(view.scores, alignment, view.usual_rates,
+                          HeldPair(person.pixels, pixels, first), unchanged)
+    return line if coarse else or_dropped(view.scores, line, alignment, view.usual_rates, pair)
 
 
 def person_at(source: IndexedSource, at: list[int], sampled: Callable[[np.ndarray], np.ndarray],

@@ -15,9 +15,9 @@ from models.pose import hold
 from utils.matching import Alignment, even_offsets, middle_phase
 from utils.picture_path import LEAST_PIXELS, PicturePair
 from utils.pixel_sample import CONTRAST
+from utils.straight_line import REACH
 from utils.threads import on_threads
 
-REACH = 8  # frames by which the start of a place may be wrong
 CLEARLY = 10.0  # by how much a place elsewhere must fit better; other moments of the same scene
 # seldom do that, by chance, if the true one is not there
 TRIED, FEWEST = 30_000, 20  # starts times frames that are compared with all that is held, per rate;

@@ -21,6 +21,7 @@ import numpy as np
 from models.pose import PoseClip
 from utils.matching import Alignment, PairScores, even_offsets
 from utils.paths import least_path, path_gain, rate_price, runs_evenly
+from utils.pixel_sample import SEEN
 from utils.straight_line import RATE_PRICES
 
 INDEPENDENT = 30.0  # as many values tell frames apart, however many pixels there are: neighbours
@@ -31,7 +32,6 @@ RARE = 0.1  # jumps that are expected in a fake of any length
 ROUNDS = 5
 PARTS = 4  # of a fake, each judged by what the others say of contrast and noise
 DETAILS = 3  # values of a pixel, see details()
-SEEN = 0.3  # least share of a pixel that is person
 LEAST_PIXELS = 20
 NOISE = 0.1  # variance that every value has at least
 DETAIL_SIGMA, EDGE_SIGMA = 4.0, 1.0  # pixels: detail is what a blur takes away, edges are softened
@@ -57,6 +57,11 @@ class PicturePair:
     def person(self) -> np.ndarray:
         """[S, S] bool, where the fake shows its person."""
         return self.fake.weight.mean(0) > SEEN
+
+    @property
+    def tells(self) -> bool:
+        """Whether enough of a person is seen for frames to be told apart."""
+        return DETAILS * int(self.person.sum()) >= LEAST_PIXELS
 
     @cached_property
     def values(self) -> tuple[np.ndarray, np.ndarray]:
@@ -92,13 +97,13 @@ def picture_costs(pair: PicturePair, at: np.ndarray) -> np.ndarray | None:
     noise of every value. Those of other parts of the fake do, for a frame would speak for itself.
     In units of the noise, for INDEPENDENT pixels; None where too little of a person is seen.
     """
-    fake, source = pair.values
-    if fake.shape[1] < LEAST_PIXELS:
+    if not pair.tells:
         return None
-    costs = np.zeros((len(fake), len(source)), np.float32)
-    for part in np.array_split(np.arange(len(fake)), min(PARTS, len(fake))):
-        rest = np.delete(np.arange(len(fake)), part) if len(part) < len(fake) else part
-        costs[part] = _distances(fake, source, rest, at[rest], part)
+    fake, source = pair.values
+    costs, frames = np.zeros((len(fake), len(source)), np.float32), np.arange(len(fake))
+    for part in np.array_split(frames, min(PARTS, len(fake))):
+        others = np.delete(frames, part)
+        costs[part] = _distances(fake, source, others, at[others], part)
     return costs * (INDEPENDENT / max(float(np.median(costs.min(1))), 1e-6))
 
 
@@ -157,7 +162,7 @@ def or_dropped(scores: PairScores, line: Alignment, near: Alignment, usual: Sequ
     dropped; where it does not, both may have been. usual: as in follow_pictures().
     """
     even = runs_evenly(near)
-    if even and line.rate in usual:
+    if not pair.tells or even and line.rate in usual:
         return line
     path = follow_pictures(scores, line if even else near, usual, pair)
     count = len(line.at)
@@ -165,7 +170,7 @@ def or_dropped(scores: PairScores, line: Alignment, near: Alignment, usual: Sequ
                 key=lambda moves: np.abs(moves).sum())
     jumps = int(np.abs(moves).sum())
     noisy = even and jumps > abs(int(moves.sum()))  # of both kinds: it follows a rate, or noise
-    if not jumps or noisy or picture_costs(pair, pair.nearest(line.at)) is None:
+    if not jumps or noisy:
         return line
     least = _cost(scores, path.at, pair) + jumps * _price(jumps, count) + CLEARLY
     return path if least < (_cost(scores, line.at, pair)

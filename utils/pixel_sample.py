@@ -138,8 +138,8 @@ class HeldPair:
         return np.where(new, np.float32(1), np.float32(OLD))
 
     @cached_property
-    def _columns(self) -> np.ndarray:
-        """[m, Q] float32, the source's pixels."""
+    def _source(self) -> np.ndarray:
+        """[m, Q] float32, the source's values."""
         return self.source[:, self._person].astype(np.float32)
 
     @cached_property
@@ -163,7 +163,7 @@ class HeldPair:
         found = []
         for line in lines:
             at = np.clip(line - self.first, 0, len(self.source) - 1)
-            shown = self._columns[at[self._shown], across]
+            shown = self._source[at[self._shown], across]
             common = np.einsum("np,np->p", weighted, shown)
             sums = self._weights * shown
             own = np.einsum("np,np->p", sums, shown) - sums.sum(axis=0)**2 / counts

@@ -22,8 +22,8 @@ MOTION_WORTH = 2.0  # of what motion explains, mean energies of a pair, where no
 RATE_PRICES = 4.0, 6.0  # of a rate of RATES, and of any other, but for the usual ones
 
 
-def unexplained(scores: PairScores, held: HeldPair, lines: np.ndarray,
-                unchanged: float) -> np.ndarray:
+def _unexplained(scores: PairScores, held: HeldPair, lines: np.ndarray,
+                 unchanged: float) -> np.ndarray:
     """What motion and pixels leave unexplained along lines [L, n], twice a negative log likelihood.
 
     lines: frames of the source, in which they lie; unchanged: held_pixels.unchanged_share().
@@ -49,13 +49,16 @@ def likeliest_line(scores: PairScores, near: Alignment, usual: Sequence[float], 
         if not len(moves) or np.diff(line.at).max(initial=0) >= len(scores.dot):
             return np.inf, near
         moved = line.at + moves[:, None]
-        total = unexplained(scores, held, moved, unchanged)
+        total = _unexplained(scores, held, moved, unchanged)
         return (float(total.min()) + rate_price(line.rate, usual, *RATE_PRICES),
                 replace(line, at=moved[total.argmin()]))
 
     rates = [rate for rate in dict.fromkeys([near.rate, *usual, *RATES])
              if abs(rate - near.rate) * len(near.at) / 2 <= SWING]
-    lines = [near, *(_line(near, rate, middle_phase(rate)) for rate in rates)]
+    lines = [_line(near, rate, middle_phase(rate)) for rate in rates]
+    if np.array_equal(lines[0].at, near.at):
+        del lines[0]  # the alignment itself
+    lines.insert(0, near)
     best = min(map(cheapest, lines), key=lambda found: found[0])
     rate = best[1].rate
     others = [_line(best[1], rate, phase) for phase in PHASES if rate % 1]
