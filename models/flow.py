@@ -14,7 +14,7 @@ from models.fetch import ModelFileError, checked_sha256
 
 RAFT_PORTRAIT = Path(__file__).parent / "weights" / "raft_portrait.pt"
 RAFT_UPDATES = 5
-RAFT_BATCH = 16
+RAFT_BATCH = {"cpu": 16, "cuda": 64}  # pairs at a time
 RAFT_MULTIPLE = 8  # RAFT wants sides that are a multiple of this
 RAFT_SMALLEST = 128  # and no smaller than this
 DIS_SMALLEST = 16  # pixels; OpenCV's DIS cannot look at smaller pictures
@@ -84,8 +84,9 @@ class RaftFlow:
     def flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """[N, H, W, 3] uint8 BGR, twice -> [N, H, W, 2] float32 pixels."""
         height, width = first.shape[1:3]
-        parts = [self._batch(first[start:start + RAFT_BATCH], second[start:start + RAFT_BATCH])
-                 for start in range(0, len(first), RAFT_BATCH)]
+        count = RAFT_BATCH[self._device.type]
+        parts = [self._batch(first[start:start + count], second[start:start + count])
+                 for start in range(0, len(first), count)]
         return np.concatenate([np.empty((0, height, width, 2), np.float32), *parts])
 
     def _batch(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:

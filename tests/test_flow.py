@@ -71,9 +71,9 @@ def test_raft_gives_a_displacement_for_every_pixel(raft, height, width):
 
 
 def test_raft_batches_do_not_change_the_result(raft):
-    frames = np.stack([texture(32, 32, seed) for seed in range(RAFT_BATCH + 2)])
+    frames = np.stack([texture(32, 32, seed) for seed in range(RAFT_BATCH["cpu"] + 2)])
     flow = raft.flow(frames[:-1], frames[1:])
-    assert flow.shape == (RAFT_BATCH + 1, 32, 32, 2)
+    assert flow.shape == (RAFT_BATCH["cpu"] + 1, 32, 32, 2)
     last = raft.flow(frames[-2:-1], frames[-1:])
     assert np.allclose(flow[-1], last[0], atol=0.05 * np.abs(flow[-1]).max() + 0.05)
     assert raft.flow(frames[:0], frames[:0]).shape == (0, 32, 32, 2)

@@ -23,6 +23,7 @@ from utils.files import InputError, read_json, write_json
 from utils.interrupt import EXIT_INTERRUPTED
 from utils.layout import FAILED_NAME
 from utils.locks import InUse, in_hand
+from utils.threads import one_thread
 from utils.video import VideoError
 
 Item = TypeVar("Item")
@@ -72,7 +73,7 @@ def run_batch(items: Iterable[Item], work: Callable[[Item], bool], *, name: Call
     workers = workers or os.cpu_count() or 1
     # workers fill the cores: libraries that start threads of their own would only get in the way,
     # and their sums would be rounded otherwise with every number of threads
-    with threadpool_limits(1), ThreadPoolExecutor(workers, initializer=_one_thread) as pool, \
+    with threadpool_limits(1), ThreadPoolExecutor(workers, initializer=one_thread) as pool, \
             tqdm(total=len(items), desc=label, unit="video",
                  disable=None if log.isEnabledFor(logging.INFO) else True) as bar:
         for wait in (False, True):
@@ -94,11 +95,6 @@ def run_batch(items: Iterable[Item], work: Callable[[Item], bool], *, name: Call
     summary.failed = dict(sorted(summary.failed.items()))
     log.info("%s: %s", label, summary)
     return summary
-
-
-def _one_thread() -> None:
-    """In a worker: OpenMP, which PyTorch and FAISS share, counts its threads thread by thread."""
-    threadpool_limits(1)
 
 
 def _attempt(item: Item, work: Callable[[Item], bool], name: Callable[[Item], str],

@@ -2,13 +2,17 @@
 
 `<trace root>/motion/<video id>.npz`. A source is read once, in chunks, and shared by all fakes.
 
-Memory does not grow with the length of a source. Making its features holds CHUNK frames; what is
-finished goes to the disk. Later the arrays stay in the file, mapped into memory, 1.7 KB a frame
-that the system may drop at any time; what is compared is prepared in float32, 5 KB a frame, of
-sections of bounded length (utils/sections.py), and kept up to PREPARED_BYTES.
+Memory does not grow with the length of a source. Making its features holds three times CHUNK
+frames at most; what is finished goes to the disk. Later the arrays stay in the file, mapped into
+memory, 1.7 KB a frame that the system may drop at any time; what is compared is prepared in
+float32, 5 KB a frame, of sections of bounded length (utils/sections.py), and kept up to
+PREPARED_BYTES.
 """
 
+import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -27,10 +31,12 @@ from utils.layout import VideoRecord, result_path
 from utils.matching import SourceMotion, prepare
 from utils.scene_index import SceneEntry, has_arrays
 from utils.seek import read_frames
+from utils.threads import helpers
 from utils.video import Frame, VideoError, VideoReader
 
 MASK_EVERY = 5  # source frames between two person masks
-CHUNK = 64  # source frames in memory at a time
+MASKS_AHEAD = 4  # pictures of a source that wait for theirs
+CHUNK = 64  # source frames measured at a time
 PREPARED_BYTES = 256 << 20  # of prepared motion that is kept, some 50,000 frames
 PIECE = 4096  # frames of stored arrays looked at at a time
 
@@ -78,6 +84,7 @@ class MotionIndex:
     segmenter: Callable[[], Segmenter]
     overwrite: bool = False
     prepared: ByteCache[SourceMotion] = field(default_factory=lambda: ByteCache(PREPARED_BYTES))
+    masking: ThreadPoolExecutor = field(default_factory=lambda: helpers(os.cpu_count() or 1))
 
     @property
     def settings(self) -> dict:
@@ -175,29 +182,44 @@ class MotionIndex:
                  ) -> Iterator[tuple[np.ndarray, MotionGrid, np.ndarray]]:
         """Frame times [n] in seconds, motion between the frames, also from the last one of the
         piece before, and poses [n, CELLS, CELLS] of a source, piece by piece, read once."""
+        flow = self.flow()
         times: list[float] = []
         crops: list[np.ndarray] = []
-        masks: list[np.ndarray] = []
+        masks: list[Future[np.ndarray]] = []
+        asked: deque[Future[np.ndarray]] = deque(maxlen=MASKS_AHEAD)
 
-        def piece() -> tuple[np.ndarray, MotionGrid, np.ndarray]:
+        def mask(image: np.ndarray) -> np.ndarray:
+            return cut_mask(person_mask(self.segmenter().probability(image)), square)
+
+        def piece(times: list, crops: list, masks: list
+                  ) -> tuple[np.ndarray, MotionGrid, np.ndarray]:
             grids, new = [], crops[len(crops) - len(times):]
             if len(crops) > 1:
-                grids.append(motion_grid(np.stack(crops), np.stack(masks), self.flow(), COARSE))
+                grids.append(motion_grid(np.stack(crops), np.stack([m.result() for m in masks]),
+                                         flow, COARSE))
             greys = [small_grey([crop], CELLS) for crop in new]
             return (np.array(times), MotionGrid.joined(grids, COARSE),
                     np.concatenate([np.empty((0, CELLS, CELLS), np.uint8), *greys]))
 
-        for frame in VideoReader(path, threads=1):
-            times.append(frame.time_s)
-            if square is not None:
-                if frame.index % MASK_EVERY == 0:
-                    mask = cut_mask(person_mask(self.segmenter().probability(frame.image)), square)
-                crops.append(cut_square(frame.image, square))
-                masks.append(mask)
-            if max(len(times), len(crops)) == CHUNK:
-                yield piece()
-                times, crops, masks = [], crops[-1:], masks[-1:]
-        yield piece()
+        with helpers(1) as measuring:  # while this thread decodes
+            waiting = None
+            for frame in VideoReader(path, threads=1):
+                times.append(frame.time_s)
+                if square is not None:
+                    if frame.index % MASK_EVERY == 0:
+                        if len(asked) == MASKS_AHEAD:  # pictures would pile up
+                            wait([asked[0]])
+                        asked.append(self.masking.submit(mask, frame.image))
+                    crops.append(cut_square(frame.image, square))
+                    masks.append(asked[-1])
+                if max(len(times), len(crops)) == CHUNK:
+                    if waiting:
+                        yield waiting.result()
+                    waiting = measuring.submit(piece, times, crops, masks)
+                    times, crops, masks = [], crops[-1:], masks[-1:]
+            if waiting:
+                yield waiting.result()
+            yield piece(times, crops, masks)
 
 
 def stored_grid(arrays: dict[str, np.ndarray], first: int, last: int) -> MotionGrid:

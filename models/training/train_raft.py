@@ -22,6 +22,7 @@ from pathlib import Path
 
 import cv2
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -223,6 +224,7 @@ def _made_ahead(stream: PairStream, steps: range, workers: int) -> DataLoader:
 
 def _quiet_worker(_: int) -> None:
     cv2.setNumThreads(1)
+    threadpool_limits(1)  # NumPy's products would take all cores in every worker
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
