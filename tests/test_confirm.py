@@ -217,10 +217,10 @@ def test_places_of_two_sources_and_verified_ones_are_looked_at(fake):
             other.view, candidate=other.view.candidate | {"verified": verified}))
 
     assert worth_a_look([]) == [] and worth_a_look([one] * 2) == [0, 1]
-    assert worth_a_look([one] * 4) == [0, 1, 2]
+    assert worth_a_look([one] * 5) == [0, 1, 2, 3]
     alike = replace(other, hypothesis=replace(other.hypothesis, source="2.mp4", scene_score=0.9))
-    assert worth_a_look([one, other, one, one, alike]) == [0, 1, 2, 4]  # nothing is verified
-    assert worth_a_look([one, named("3.mp4", True), one, one, alike]) == [0, 1, 2]
-    assert worth_a_look([one, other, other, other]) == [0, 1, 2]
-    assert worth_a_look([one] * 4 + [other] * 2) == [0, 1, 4]
-    assert worth_a_look([one] * 4 + [other, named("2.mp4", True), named("3.mp4")]) == [0, 1, 4, 5]
+    assert worth_a_look([one, other, one, one, one, alike]) == [0, 1, 2, 3, 5]  # none is verified
+    assert worth_a_look([one, named("3.mp4", True), one, one, one, alike]) == [0, 1, 2, 3]
+    assert worth_a_look([one, other, other, other, other]) == [0, 1, 2, 3]
+    assert worth_a_look([one] * 5 + [other] * 2) == [0, 1, 2, 5]
+    assert worth_a_look([one] * 5 + [other, named("2.mp4", True), named("3.mp4")]) == [0, 1, 2, 5, 6]

@@ -8,9 +8,10 @@ import pytest
 from models.pose import PoseClip
 from test_matching import cut, motion
 from test_picture_path import FIRST, FRAMES, START, pair_of, pictures, still_scores
+from utils.held_pair import Film, HeldPair
 from utils.matching import Alignment, pair_scores, prepare, sample_offsets
 from utils.picture_path import PicturePair
-from utils.pixel_sample import HeldPair, PixelSample
+from utils.pixel_sample import PixelSample
 from utils.straight_line import likeliest_line
 
 COUNT = 40
@@ -36,9 +37,12 @@ def held_of(pair: PicturePair) -> HeldPair:
     weight = fake.weight.reshape(count, -1).mean(0)
     renewed = np.ones((count, weight.size), bool) if fake.renewed is None else (
         fake.renewed.reshape(count, -1) > 0)
-    sample = PixelSample(np.zeros((weight.size, 2)), 1 / 192, weight, fake.grey.reshape(count, -1),
-                         renewed, fake.backwards)
-    return HeldPair(sample, pair.source.reshape(len(pair.source), -1), pair.first)
+    side = fake.grey.shape[1]
+    places = (np.stack(np.meshgrid(*[np.arange(side)] * 2), axis=2).reshape(-1, 2) + 0.5) / side
+    sample = PixelSample(places, 1 / side, weight, fake.grey.reshape(count, -1), renewed,
+                         fake.backwards)
+    same = np.eye(2, 3)
+    return HeldPair(sample, Film(pair.source, side * same), same, pair.first)
 
 
 def found_near(near: Alignment, pair: PicturePair, unchanged: float = CODED[0]) -> Alignment:

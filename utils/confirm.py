@@ -24,23 +24,24 @@ from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_gue
                                 shrunk)
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import read_image
+from utils.held_pair import Film, FilmCutter, HeldPair
 from utils.held_pixels import COARSE, found_by_pictures, unchanged_share
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.matching import Alignment
 from utils.paths import runs_evenly
 from utils.picture_path import MOST_FRAMES, PicturePair, follow_pictures, or_dropped
-from utils.pixel_sample import HeldPair, source_sampler
 from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
 from utils.straight_line import REACH, SWING, likeliest_line
 from utils.video import Frame, VideoError
 from utils.views import Found, Place, alignment_of, in_order, laid_over, refined
 
-PLACES = 3  # looked at per fake or stretch, those with the best motion of two sources; and
+PLACES = 4  # looked at per fake or stretch, those with the best motion of two sources; and
 MORE_VERIFIED = 2  # best ones of further candidates that step 4 verified
 MOMENTS = 5  # pictures that are laid on each other per place
 KEPT = 2 * MOMENTS  # pictures of a fake
 NEAR = REACH + SWING  # frames before and after a place whose pictures are compared, too
+SCORED = 500  # frames of a long fake whose pixels are compared
 SIDE = 64  # pixels of the person square in which frames are told apart
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures
@@ -196,49 +197,58 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     best = max(refined(Place(mapped, alignment)), replace(
         one, view=plain, alignment=alignment, hypothesis=plain.judge(alignment)),
                key=lambda found: found.hypothesis.motion_score)
-    alignment = in_time(best, fake.unchanged(), person, onto, read_source)
+    alignment, explained = in_time(best, fake.unchanged(), person, onto, read_source)
     return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
-        best.view.judge(alignment), picture_score=mapping.agreement))
+        best.view.judge(alignment), picture_score=mapping.agreement, pixel_score=explained))
 
 
 def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
-            read_source: ReadSource) -> Alignment:
-    """A place's alignment to the frame, as motion and pictures together have it.
+            read_source: ReadSource) -> tuple[Alignment, float | None]:
+    """A place's alignment to the frame, as motion and pictures together have it, and how well its
+    single pixels fit then (HeldPair.explained()).
 
     unchanged: held_pixels.unchanged_share() of the fake; person: what it shows, forwards in the
     source's time; onto: [2, 3], maps its square to the source's, in units of their sides. Raises
     VideoError.
     """
     alignment, view, coarse = one.alignment, one.view, unchanged >= COARSE
+    near, shown = alignment, person
+    if long := len(alignment.at) > MOST_FRAMES:  # then only how well its middle fits
+        middle = slice(len(alignment.at) // 2, len(alignment.at) // 2 + SCORED)
+        near = replace(alignment, at=alignment.at[middle])
+        shown = person.part(middle.start, middle.stop - 1)
+    small, film, first = film_around(
+        view.source, near.at + view.source.first,
+        FilmCutter(shown.pixels, onto, view.source.square), read_source)
+    first -= view.source.first
+    held = HeldPair(shown.pixels, film, onto, first)
     even = runs_evenly(alignment)
     jumps = not even and one.hypothesis.motion_score >= FINE
-    if len(alignment.at) > MOST_FRAMES or not (even or jumps or coarse):
-        return alignment
-    sampled = source_sampler(person.pixels, onto, view.source.square)
-    (small, pixels), first = person_at(view.source, alignment_of(one), sampled, read_source)
-    first -= view.source.first
-    pair = PicturePair(person.poses.plain().mapped(onto, SIDE), small, first)
-    if coarse and jumps:
-        alignment = follow_pictures(view.scores, alignment, view.usual_rates, pair)
-    line = likeliest_line(view.scores, alignment, view.usual_rates,
-                          HeldPair(person.pixels, pixels, first), unchanged)
-    return line if coarse else or_dropped(view.scores, line, alignment, view.usual_rates, pair)
+    if not long and (even or jumps or coarse):
+        pair = PicturePair(person.poses.plain().mapped(onto, SIDE), small, first)
+        if coarse and jumps:
+            near = follow_pictures(view.scores, near, view.usual_rates, pair)
+        line = likeliest_line(view.scores, near, view.usual_rates, held, unchanged)
+        near = alignment = line if coarse else or_dropped(view.scores, line, near,
+                                                          view.usual_rates, pair)
+    return alignment, held.corrected(near.at).explained(near.at)
 
 
-def person_at(source: IndexedSource, at: list[int], sampled: Callable[[np.ndarray], np.ndarray],
-              read_source: ReadSource) -> tuple[tuple[np.ndarray, np.ndarray], int]:
-    """The person in the frames around a place, and the number of the first of them.
+def film_around(source: IndexedSource, at: np.ndarray, cutter: FilmCutter,
+                read_source: ReadSource) -> tuple[np.ndarray, Film, int]:
+    """The person in the frames around a place: small pictures [m, SIDE, SIDE] uint8, what the
+    cutter cuts, and the number of the first frame.
 
-    sampled: reads pixels of a grey picture, [P] uint8. Returns ([m, SIDE, SIDE] uint8, [m, P]
-    uint8), number. Raises VideoError when no frame can be decoded.
+    at: [n] frames of the whole source, rising. Raises VideoError when no frame can be decoded.
     """
-    low, high = max(0, min(at) - NEAR), max(at) + NEAR
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    low, high = max(0, int(at[0]) - NEAR), int(at[-1]) + NEAR
+    small, crops = [], []
     for frame in read_source(source, set(range(low, high + 1))):
-        if frame.index != low + len(found):  # one that cannot be decoded: what follows is not used
+        if frame.index != low + len(small):  # one that cannot be decoded: what follows is not used
             break
         grey = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
-        found.append((cut_square(grey, source.square, SIDE), sampled(grey)))
-    if not found:
+        small.append(cut_square(grey, source.square, SIDE))
+        crops.append(cutter.cut(grey))
+    if not small:
         raise VideoError(f"{source.file}: frame {low} cannot be decoded")
-    return tuple(np.stack(part) for part in zip(*found)), low
+    return np.stack(small), cutter.film(crops, *grey.shape), low

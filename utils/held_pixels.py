@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from models.pose import hold
+from utils.held_pair import CONTRAST
 from utils.matching import Alignment, even_offsets, middle_phase
 from utils.picture_path import LEAST_PIXELS, PicturePair
-from utils.pixel_sample import CONTRAST
 from utils.straight_line import REACH
 from utils.threads import on_threads
 

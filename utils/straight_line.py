@@ -1,35 +1,25 @@
 """Which straight line does a fake follow in its source: which start, which rate, to the frame?
 
 Motion between two frames hardly changes from one frame to the next, and a coarse copy moves when
-its encoder lets it. Single pixels know better (utils/pixel_sample.py). Every line near the place
+its encoder lets it. Single pixels know better (utils/held_pair.py). Every line near the place
 that motion found is judged by both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from utils.matching import PHASES, RATES, Alignment, PairScores, middle_phase, sample_offsets
 from utils.paths import path_gain, rate_price
-from utils.pixel_sample import HeldPair
+from utils.held_pair import HeldPair
 
 REACH, NARROW = 8, 4  # frames by which the start of a line may be moved; at an unusual rate
+FINALISTS, CLOSE = 4, 1  # lines whose mapping is fitted, too, and by how much they are moved then
 SWING = 12  # frames by which a line of another rate may leave the ends
-PIXELS_WORTH = 12.0  # independent values of a frame, as it were: neighbours share their noise
 MOTION_WORTH = 2.0  # of what motion explains, mean energies of a pair, where nothing is held; these
 # and the prices were set by hand, on fakes of 15 clips that are not used for measuring
 RATE_PRICES = 4.0, 6.0  # of a rate of RATES, and of any other, but for the usual ones
-
-
-def _unexplained(scores: PairScores, held: HeldPair, lines: np.ndarray,
-                 unchanged: float) -> np.ndarray:
-    """What motion and pixels leave unexplained along lines [L, n], twice a negative log likelihood.
-
-    lines: frames of the source, in which they lie; unchanged: held_pixels.unchanged_share().
-    """
-    worth = MOTION_WORTH * (1 - unchanged) / (float(scores.fake_energy.mean()) + 1e-6)
-    return PIXELS_WORTH * held.misfits(lines) - worth * path_gain(scores, lines).sum(axis=1)
 
 
 def likeliest_line(scores: PairScores, near: Alignment, usual: Sequence[float], held: HeldPair,
@@ -41,17 +31,23 @@ def likeliest_line(scores: PairScores, near: Alignment, usual: Sequence[float], 
     """
     if not held.tells:
         return near
+    held = held.corrected(near.at)
+    worth = MOTION_WORTH * (1 - unchanged) / (float(scores.fake_energy.mean()) + 1e-6)
 
-    def cheapest(line: Alignment) -> tuple[float, Alignment]:
-        reach = REACH if line is near or line.rate in usual else NARROW
+    def cheapest(line: Alignment, reach: int, fitted: bool = False) -> tuple[float, Alignment]:
+        """What motion and pixels leave unexplained, twice a negative log likelihood."""
         moves = np.arange(-reach, reach + 1)
         moves = moves[(line.start + moves >= 0) & (line.end + moves < scores.dot.shape[2])]
         if not len(moves) or np.diff(line.at).max(initial=0) >= len(scores.dot):
             return np.inf, near
         moved = line.at + moves[:, None]
-        total = _unexplained(scores, held, moved, unchanged)
+        pixels = np.array([held.fitted(at)[0] for at in moved]) if fitted else held.misfits(moved)
+        total = pixels - worth * path_gain(scores, moved).sum(axis=1)
         return (float(total.min()) + rate_price(line.rate, usual, *RATE_PRICES),
                 replace(line, at=moved[total.argmin()]))
+
+    def best(found: Iterable[tuple[float, Alignment]]) -> list[Alignment]:
+        return [line for _, line in sorted(found, key=lambda one: one[0])]
 
     rates = [rate for rate in dict.fromkeys([near.rate, *usual, *RATES])
              if abs(rate - near.rate) * len(near.at) / 2 <= SWING]
@@ -59,10 +55,12 @@ def likeliest_line(scores: PairScores, near: Alignment, usual: Sequence[float], 
     if np.array_equal(lines[0].at, near.at):
         del lines[0]  # the alignment itself
     lines.insert(0, near)
-    best = min(map(cheapest, lines), key=lambda found: found[0])
-    rate = best[1].rate
-    others = [_line(best[1], rate, phase) for phase in PHASES if rate % 1]
-    return min([best, *map(cheapest, others)], key=lambda found: found[0])[1]
+    lines = best(cheapest(line, REACH if line is near or line.rate in usual else NARROW)
+                 for line in lines)
+    # the mapping that fits one line best may not be the one of the others
+    line = best(cheapest(line, CLOSE, True) for line in lines[:FINALISTS])[0]
+    others = [_line(line, line.rate, phase) for phase in PHASES if line.rate % 1]
+    return best(cheapest(line, CLOSE, True) for line in [line, *others])[0]
 
 
 def _line(near: Alignment, rate: float, phase: float) -> Alignment:

@@ -1,0 +1,231 @@
+"""Single pixels of a fake's person beside the source's, along any line of frames.
+
+From the source's pictures it follows for any start and any rate what the pixels of a fake
+(utils/pixel_sample.py) would show, whatever the encoder held. A mapping that is a little off lets a
+head that moves look as if its time were off. So the mapping is fitted along with the line: its
+error shows in a pixel as the slope of the picture there (Lucas and Kanade 1981).
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from models.motion import Square
+from utils.pixel_sample import PixelSample
+
+SEEN = 0.3  # least share of its time that a pixel shows the person
+LEAST_PIXELS = 50
+CONTRAST = (0.3, 1.5)  # of the copy, range
+OLD = 0.15  # what a held value counts beside a new one: encoders renew a place in part only
+AVERAGE = 0.3  # values of average noise that are added to those of every pixel
+ROUNDING = 1 / 12  # variance of values that were rounded to whole ones
+INDEPENDENT = 12.0  # values of a frame that are independent, as it were: neighbours share their noise
+ENOUGH = 1.25  # pixels of the source per pixel of the fake, more of which are averaged
+MARGIN = 4  # pixels of the fake around its square that are kept of the source
+OFF = 1.0, 2.0  # usual error of a mapping, pixels: of its middle, and from one side to the other
+STEPS = 2  # of a correction
+
+
+@dataclass(frozen=True)
+class Film:
+    """What a source's pictures show where a fake's square lies, about as fine as the fake."""
+
+    crops: np.ndarray  # [m, h, w] uint8, grey
+    onto: np.ndarray  # [2, 3], takes units of the source's square to pixels of the crops
+
+    def values(self, places: np.ndarray, moved: tuple[float, float] = (0, 0)) -> np.ndarray:
+        """[Q, 2] (x, y) in units of the source's square, moved by pixels -> [m, Q] float32."""
+        at = places @ self.onto[:, :2].T + self.onto[:, 2] + moved
+        where = (at - 0.5).astype(np.float32)[None]  # (x, y) counted between pixel centres
+        return np.stack([cv2.remap(crop, where, None, cv2.INTER_LINEAR,
+                                   borderMode=cv2.BORDER_REPLICATE)[0]
+                         for crop in self.crops]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FilmCutter:
+    """Cuts of pictures of a source where a fake lies on them."""
+
+    sample: PixelSample
+    mapping: np.ndarray  # [2, 3], of the fake's square to the source's, in units of their sides
+    square: Square  # the source's, pixels
+
+    def cut(self, grey: np.ndarray) -> np.ndarray:
+        """[H, W] uint8, a picture -> [h, w] uint8."""
+        (left, top), size, shape = self._box(*grey.shape)
+        part = grey[top:top + size[1], left:left + size[0]]
+        return part if size == shape else cv2.resize(part, shape, interpolation=cv2.INTER_AREA)
+
+    def film(self, crops: list[np.ndarray], height: int, width: int) -> Film:
+        """What was cut of pictures of this size."""
+        start, size, shape = (np.array(part, float) for part in self._box(height, width))
+        scale = shape / size
+        offset = (np.array(self.square[:2]) - start) * scale
+        return Film(np.stack(crops), np.column_stack([np.diag(self.square[2] * scale), offset]))
+
+    def _box(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Upper left corner of what is cut, its width and height, and those that it is given."""
+        *corner, side = self.square
+        ends = np.array([(0, 0), (1, 0), (0, 1), (1, 1)]) @ self.mapping[:, :2].T
+        ends = (ends + self.mapping[:, 2]) * side + corner
+        scale = np.sqrt(abs(np.linalg.det(self.mapping[:, :2]))) * side * self.sample.coarseness
+        margin = MARGIN * max(scale, 1.0)
+        low = np.clip(np.floor(ends.min(axis=0) - margin), 0, (width - 1, height - 1))
+        high = np.clip(np.ceil(ends.max(axis=0) + margin), low + 1, (width, height))
+        size = high - low
+        shape = np.maximum(1, np.rint(size / scale)) if scale > ENOUGH else size
+        return tuple(tuple(part.astype(int).tolist()) for part in (low, size, shape))
+
+
+@dataclass(frozen=True)
+class HeldPair:
+    """Pixels of a fake, and the frames around its place in a source."""
+
+    fake: PixelSample
+    film: Film
+    mapping: np.ndarray  # [2, 3], of the fake's square to the source's, in units of their sides
+    first: int  # frame of the source, as its scores count them, that the film begins with
+
+    @cached_property
+    def _person(self) -> np.ndarray:
+        """[Q] positions of the pixels that show the person."""
+        return np.flatnonzero(self.fake.weight > SEEN)
+
+    @property
+    def tells(self) -> bool:
+        """Whether enough of a person is seen."""
+        return len(self._person) >= LEAST_PIXELS
+
+    @cached_property
+    def _shown(self) -> np.ndarray:
+        """[n, Q] frame of the fake that each value is of, the last one in which it was renewed; the
+        first frame in time shows nothing but its own."""
+        turned = slice(None, None, -1 if self.fake.backwards else 1)
+        renewed = self.fake.renewed[turned][:, self._person]
+        frames = np.arange(len(renewed))
+        shown = np.maximum.accumulate(np.where(renewed, frames[:, None], 0), axis=0)
+        return (frames[turned][shown])[turned]
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        """[n, Q] float32, what each value counts."""
+        new = self._shown == np.arange(len(self._shown))[:, None]
+        return np.where(new, np.float32(1), np.float32(OLD))
+
+    def _read(self, *moved: tuple[float, float]) -> list[np.ndarray]:
+        """[m, Q] float32, the source's values where the fake's pixels lie, and beside that."""
+        places = self.fake.places[self._person] @ self.mapping[:, :2].T + self.mapping[:, 2]
+        return [self.film.values(places, move) for move in moved]
+
+    @cached_property
+    def _source(self) -> np.ndarray:
+        """[m, Q] float32, the source's values without their means."""
+        values, = self._read((0, 0))
+        return values - values.mean(axis=0)
+
+    @cached_property
+    def _slopes(self) -> tuple[np.ndarray, np.ndarray]:
+        """[m, Q] float32, twice: how they change per pixel to the right, and down."""
+        right, left, below, above = self._read((1, 0), (-1, 0), (0, 1), (0, -1))
+        return (right - left) / 2, (below - above) / 2
+
+    @cached_property
+    def _fake(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The fake's values [n, Q] without their means over time, times their weights, the sums of
+        their squares [Q], and of the weights [Q]."""
+        values = self.fake.values[:, self._person].astype(np.float32)
+        counts = self._weights.sum(axis=0)
+        values -= (self._weights * values).sum(axis=0) / counts
+        weighted = self._weights * values
+        return weighted, (weighted * values).sum(axis=0), counts
+
+    def _shows(self, line: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """[n, Q], what the fake would show along a line of some values [m, Q] of the source."""
+        at = np.clip(line - self.first, 0, len(values) - 1)
+        return values[at[self._shown], np.arange(values.shape[1])]
+
+    def misfits(self, lines: np.ndarray) -> np.ndarray:
+        """How little the fake's pixels are what it would show along each of several lines, [L].
+
+        lines: [L, n] frames of the source. Twice negative log likelihoods: one contrast, a noise of
+        unknown strength for every pixel.
+        """
+        weighted, energy, counts = self._fake
+        found = []
+        for line in lines:
+            shown = self._shows(line, self._source)
+            common = np.einsum("np,np->p", weighted, shown)
+            sums = self._weights * shown
+            own = np.einsum("np,np->p", sums, shown) - sums.sum(axis=0)**2 / counts
+            found.append(self._misfit(_rest(energy, common, own)[1]))
+        return np.array(found)
+
+    def explained(self, line: np.ndarray) -> float | None:
+        """Share of what changes in the fake's pixels that the source's explain along a line.
+
+        line: [n] frames of the source. Below 0 where they would do better without; a mean over
+        pixels in logarithms. None where too little of a person is seen.
+        """
+        if not self.tells:
+            return None
+        _, energy, counts = self._fake
+        gain = self._misfit(energy) - float(self.misfits(line[None])[0])
+        return 1 - float(np.exp(-gain / INDEPENDENT / (counts + AVERAGE).mean()))
+
+    def fitted(self, line: np.ndarray) -> tuple[float, np.ndarray]:
+        """The misfit along a line if the mapping may be a little off, and by how much it is.
+
+        line: [n] frames of the source. By how much: [2, 3] pixels of the film in x and y, at the
+        middle of the fake's square, and per side of it to the right and down.
+        """
+        weighted, energy, counts = self._fake
+        shown = np.stack([self._shows(line, part) for part in (self._source, *self._slopes)])
+        common = np.einsum("np,anp->ap", weighted, shown)  # [3, Q]
+        sums = self._weights * shown
+        means = sums.sum(axis=1)
+        own = np.einsum("anp,bnp->abp", sums, shown) - means[:, None] * means / counts
+        contrast, rest = _rest(energy, common[0], own[0, 0])
+        precision = (counts + AVERAGE) / (rest + AVERAGE * self._noise(rest))
+        x, y = (self.fake.places[self._person] - 0.5).T.astype(np.float32)
+        basis = np.stack([np.ones_like(x), x, y])
+        # unknowns: contrast, and contrast times the error of the mapping in x (3) and y (3)
+        terms = np.concatenate([np.ones((1, len(x)), np.float32), basis, basis])
+        which = np.array([0, 1, 1, 1, 2, 2, 2])
+        matrix = np.einsum("ip,jp,ijp->ij", terms * precision, terms, own[np.ix_(which, which)])
+        target = np.einsum("ip,ip->i", terms * precision, common[which])
+        price = np.array([OFF[0], OFF[1], OFF[1]] * 2)**-2.0 / contrast**2 / INDEPENDENT
+        matrix[1:, 1:] += np.diag(price) * len(x)
+        found = np.linalg.solve(matrix + 1e-6 * np.eye(7), target)
+        parts = np.stack([np.full_like(x, found[0]), found[1:4] @ basis, found[4:] @ basis])
+        rest = (energy - 2 * (parts * common).sum(axis=0)
+                + np.einsum("ap,bp,abp->p", parts, parts, own))
+        total = self._misfit(np.maximum(rest, 0)) + float((price * found[1:]**2).sum()) * INDEPENDENT
+        return total, found[1:].reshape(2, 3) / max(found[0], CONTRAST[0])
+
+    def corrected(self, line: np.ndarray) -> "HeldPair":
+        """The pair with the mapping that fits best along a line [n]."""
+        pair = self
+        for _ in range(STEPS if self.tells else 0):
+            off = np.linalg.solve(pair.film.onto[:, :2], pair.fitted(line)[1])
+            off[:, 0] -= off[:, 1:].sum(axis=1) / 2  # at the corner of the square
+            pair = replace(pair, mapping=pair.mapping + off[:, [1, 2, 0]])
+        return pair
+
+    def _misfit(self, rest: np.ndarray) -> float:
+        """Twice a negative log likelihood, of what is left of the pixels' energies [Q]."""
+        counts = self._fake[2] + AVERAGE
+        return INDEPENDENT * float((counts * np.log(
+            (rest + AVERAGE * self._noise(rest)) / counts)).mean())
+
+    def _noise(self, rest: np.ndarray) -> float:
+        """Mean square of a value that is left; what rounding does at least."""
+        return float(rest.sum() / self._fake[2].sum()) + ROUNDING
+
+
+def _rest(energy: np.ndarray, common: np.ndarray, own: np.ndarray) -> tuple[float, np.ndarray]:
+    """One contrast for all, and what it leaves of pixels' energies [Q]; common, own: [Q], what they
+    have in common with others, and the energies of those."""
+    contrast = float(np.clip(common.sum() / max(float(own.sum()), 1e-6), *CONTRAST))
+    return contrast, np.maximum(energy - 2 * contrast * common + contrast**2 * own, 0)
