@@ -122,6 +122,14 @@ def test_a_line_is_judged_with_the_mapping_that_fits_it():
     assert int(np.argmin(fits)) == 4
 
 
+def test_a_negative_of_the_source_explains_nothing():
+    source, line = pictures(), np.arange(START, START + COUNT)
+    pair = pair_of([255 - frame for frame in source[START:START + COUNT]], source)
+    assert pair.explained(line) < 0 and pair.corrected(line).explained(line) < 0.1
+    fits = [pair.fitted(line)[0], pair_of(source[START:START + COUNT], source).fitted(line)[0]]
+    assert fits[0] > fits[1] + 100
+
+
 def test_a_head_at_rest_tells_nothing_of_its_mapping():
     still = [pictures()[0]] * COUNT
     pair = pair_of(still, still)

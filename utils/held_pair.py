@@ -21,7 +21,7 @@ CONTRAST = (0.3, 1.5)  # of the copy, range
 OLD = 0.15  # what a held value counts beside a new one: encoders renew a place in part only
 AVERAGE = 0.3  # values of average noise that are added to those of every pixel
 ROUNDING = 1 / 12  # variance of values that were rounded to whole ones
-INDEPENDENT = 12.0  # values of a frame that are independent, as it were: neighbours share their noise
+INDEPENDENT = 12.0  # values of a frame, as it were: neighbours share their noise
 ENOUGH = 1.25  # pixels of the source per pixel of the fake, more of which are averaged
 MARGIN = 4  # pixels of the fake around its square that are kept of the source
 OFF = 1.0, 2.0  # usual error of a mapping, pixels: of its middle, and from one side to the other
@@ -197,12 +197,17 @@ class HeldPair:
         target = np.einsum("ip,ip->i", terms * precision, common[which])
         price = np.array([OFF[0], OFF[1], OFF[1]] * 2)**-2.0 / contrast**2 / INDEPENDENT
         matrix[1:, 1:] += np.diag(price) * len(x)
-        found = np.linalg.solve(matrix + 1e-6 * np.eye(7), target)
+        matrix += 1e-6 * np.eye(7)
+        found = np.linalg.solve(matrix, target)
+        if found[0] != (bounded := np.clip(found[0], *CONTRAST)):
+            rest_of_it = np.linalg.solve(matrix[1:, 1:], target[1:] - matrix[1:, 0] * bounded)
+            found = np.append(bounded, rest_of_it)
         parts = np.stack([np.full_like(x, found[0]), found[1:4] @ basis, found[4:] @ basis])
         rest = (energy - 2 * (parts * common).sum(axis=0)
                 + np.einsum("ap,bp,abp->p", parts, parts, own))
-        total = self._misfit(np.maximum(rest, 0)) + float((price * found[1:]**2).sum()) * INDEPENDENT
-        return total, found[1:].reshape(2, 3) / max(found[0], CONTRAST[0])
+        misfit = self._misfit(np.maximum(rest, 0))
+        misfit += INDEPENDENT * float((price * found[1:]**2).sum())
+        return misfit, found[1:].reshape(2, 3) / found[0]
 
     def corrected(self, line: np.ndarray) -> "HeldPair":
         """The pair with the mapping that fits best along a line [n]."""
@@ -210,7 +215,10 @@ class HeldPair:
         for _ in range(STEPS if self.tells else 0):
             off = np.linalg.solve(pair.film.onto[:, :2], pair.fitted(line)[1])
             off[:, 0] -= off[:, 1:].sum(axis=1) / 2  # at the corner of the square
-            pair = replace(pair, mapping=pair.mapping + off[:, [1, 2, 0]])
+            better = replace(pair, mapping=pair.mapping + off[:, [1, 2, 0]])
+            if better.misfits(line[None])[0] >= pair.misfits(line[None])[0]:
+                break
+            pair = better
         return pair
 
     def _misfit(self, rest: np.ndarray) -> float:
