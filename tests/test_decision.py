@@ -11,7 +11,7 @@ from utils.files import InputError, write_json
 
 PLACE = Hypothesis(source="a.mp4", start=10, end=34, rate=1.0, flip=0, motion_score=0.8,
                    pose_score=0.7, scene_score=0.6, inliers=0, background_inliers=0,
-                   registered=False, picture_score=0.8)
+                   registered=False, picture_score=0.8, pixel_score=0.5)
 
 
 def chances_of(hypotheses: list[Hypothesis], frames: int = 25, movement: float = 1.0):
@@ -45,7 +45,7 @@ def test_evidence_has_a_row_per_place_and_a_column_per_feature():
 
 
 def test_without_any_picture_the_same_evidence_stands_in_other_columns():
-    unseen = replace(PLACE, picture_score=None)
+    unseen = replace(PLACE, picture_score=None, pixel_score=None)
     seen_row, = evidence([PLACE], 25, 1.0, 0.1)
     row, = evidence([unseen], 25, 1.0, 0.1)
     split = len(decision.SEEN)
@@ -174,7 +174,7 @@ def test_explanations_are_plain(chances, word):
     assert "0.80" in text and f"{100 * chances[0]:.0f} %" in text
     assert ("a.mp4" in text) == (word == "no_source")
     assert "pictures agree 0.80" in text
-    unseen = replace(PLACE, picture_score=None)
+    unseen = replace(PLACE, picture_score=None, pixel_score=None)
     told = explain(word, [replace(unseen, inliers=31), *places[1:]], np.array(chances))
     assert "31 local features" in told
     told = explain(word, [replace(unseen, pose_score=None), *places[1:]], np.array(chances))

@@ -221,11 +221,11 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
         view.source, near.at + view.source.first,
         FilmCutter(shown.pixels, onto, view.source.square), read_source)
     first -= view.source.first
-    held = HeldPair(shown.pixels, film, onto, first)
+    held = HeldPair(shown.pixels, film, onto, first).corrected(near.at)
     even = runs_evenly(alignment)
     jumps = not even and one.hypothesis.motion_score >= FINE
     if not long and (even or jumps or coarse):
-        pair = PicturePair(person.poses.plain().mapped(onto, SIDE), small, first)
+        pair = PicturePair(person.poses.plain().mapped(held.mapping, SIDE), small, first)
         if coarse and jumps:
             near = follow_pictures(view.scores, near, view.usual_rates, pair)
         line = likeliest_line(view.scores, near, view.usual_rates, held, unchanged)

@@ -31,7 +31,6 @@ def likeliest_line(scores: PairScores, near: Alignment, usual: Sequence[float], 
     """
     if not held.tells:
         return near
-    held = held.corrected(near.at)
     worth = MOTION_WORTH * (1 - unchanged) / (float(scores.fake_energy.mean()) + 1e-6)
 
     def cheapest(line: Alignment, reach: int, fitted: bool = False) -> tuple[float, Alignment]:
