@@ -143,6 +143,7 @@ def test_the_place_is_confirmed_to_the_frame(fake, off):
     h = found.hypothesis
     assert (h.start, h.end) == (START, START + COUNT - 1)
     assert h.registered and min(h.picture_score, h.pose_score) > 0.8 and h.motion_score > 0.6
+    assert h.pixel_score > 0.8
     expected = np.array([[1 / SCALE, 0, -LEFT / SCALE], [0, 1 / SCALE, -TOP / SCALE]])
     np.testing.assert_allclose(found.mapping.matrix[:, :2], expected[:, :2], atol=0.03)
     np.testing.assert_allclose(found.mapping.matrix[:, 2], expected[:, 2], atol=2.5)
@@ -154,6 +155,14 @@ def test_a_coarse_copy_is_confirmed_to_the_frame(coarse_fake, off):
     assert (h.start, h.end, h.rate) == (START, START + COUNT - 1, 1.0)
 
 
+@pytest.mark.parametrize("start, least, most", [(START, 0.8, 1.0), (2, -1.0, 0.5)])
+def test_of_a_long_fake_some_pixels_are_compared(fake, monkeypatch, start, least, most):
+    monkeypatch.setattr("utils.confirm.MOST_FRAMES", COUNT - 1)
+    monkeypatch.setattr("utils.confirm.SCORED", COUNT // 3)
+    h = confirm(place(fake, 0, start), fake, read_source).hypothesis
+    assert abs(h.start - start) <= 4 and least < h.pixel_score <= most
+
+
 def test_a_coarse_copy_is_found_by_its_pictures_where_motion_sees_it_elsewhere(coarse_fake):
     h = confirm(place(coarse_fake, 0, 0), coarse_fake, read_source).hypothesis
     assert (h.start, h.end, h.rate) == (START, START + COUNT - 1, 1.0) and h.pose_score > 0.5
@@ -163,12 +172,14 @@ def test_a_stranger_is_not(fake):
     before = place(fake, 1, 10)
     found = confirm(before, fake, read_source)
     assert found.hypothesis.picture_score < 0.25 and found.hypothesis.pose_score is None
+    assert found.hypothesis.pixel_score is None
     assert found.alignment is before.alignment and not found.hypothesis.registered
 
 
 def test_another_moment_of_the_same_film_has_its_scene_but_not_its_poses(fake):
     h = confirm(place(fake, 0, 2), fake, read_source).hypothesis
     assert h.picture_score > 0.4 and h.pose_score < 0.6 and abs(h.start - 2) <= 2 * SWING
+    assert h.pixel_score < 0.5
 
 
 def test_the_best_places_are_looked_at_and_put_in_order(fake):

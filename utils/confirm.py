@@ -41,7 +41,7 @@ MORE_VERIFIED = 2  # best ones of further candidates that step 4 verified
 MOMENTS = 5  # pictures that are laid on each other per place
 KEPT = 2 * MOMENTS  # pictures of a fake
 NEAR = REACH + SWING  # frames before and after a place whose pictures are compared, too
-SCORED = 500  # frames of a long fake whose pixels are compared
+SCORED = 500  # frames of a long fake, from its middle on, whose pixels are compared
 SIDE = 64  # pixels of the person square in which frames are told apart
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures
@@ -213,7 +213,7 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
     """
     alignment, view, coarse = one.alignment, one.view, unchanged >= COARSE
     near, shown = alignment, person
-    if long := len(alignment.at) > MOST_FRAMES:  # then only how well its middle fits
+    if long := len(alignment.at) > MOST_FRAMES:  # then only how well some of it fits
         middle = slice(len(alignment.at) // 2, len(alignment.at) // 2 + SCORED)
         near = replace(alignment, at=alignment.at[middle])
         shown = person.part(middle.start, middle.stop - 1)

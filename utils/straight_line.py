@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from utils.held_pair import HeldPair
 from utils.matching import PHASES, RATES, Alignment, PairScores, middle_phase, sample_offsets
 from utils.paths import path_gain, rate_price
-from utils.held_pair import HeldPair
 
 REACH, NARROW = 8, 4  # frames by which the start of a line may be moved; at an unusual rate
 FINALISTS, CLOSE = 4, 1  # lines whose mapping is fitted, too, and by how much they are moved then
@@ -26,8 +26,9 @@ def likeliest_line(scores: PairScores, near: Alignment, usual: Sequence[float], 
                    unchanged: float) -> Alignment:
     """An alignment, or a straight line near it, moved to where motion and pixels together have it.
 
-    usual: rates, source frames per fake frame, that cost nothing; unchanged:
-    held_pixels.unchanged_share() of the fake. The alignment itself where pixels tell nothing.
+    usual: rates, source frames per fake frame, that cost nothing; held: with the mapping that fits
+    the alignment; unchanged: held_pixels.unchanged_share() of the fake. The alignment itself where
+    pixels tell nothing.
     """
     if not held.tells:
         return near
