@@ -19,13 +19,13 @@ UNSEEN = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pos
           "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate",
           "motion_by_movement", "lead_by_movement", "apart_unposed", "unchanged",
           "motion_by_unchanged")
-SEEN = (*UNSEEN, "looked_at", "picture", "pixel_lead")
+SEEN = (*UNSEEN, "looked_at", "picture", "pixels_behind")
 # the same evidence weighs otherwise where no place's pictures could be looked at, for want of the
 # videos: it then has columns of its own, and those of the other case are 0
 FEATURES = (*SEEN, *(f"{name}, no pictures" for name in UNSEEN))
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
 MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
-MAX_PIXELS = 0.5  # likewise, ahead or behind in what single pixels explain
+MAX_PIXELS = 0.5  # likewise, of being behind in what single pixels explain
 EQUAL_SHARE = 1 / 3  # of the best place's probability, from which on others are named beside it
 USUAL_SCORE, USUAL_SPREAD, USUAL_COUNT = 0.28, 0.12, 4  # of strangers' best scores (300 fakes
 # of 15 clips), and as how many sources this counts beside those that are here
@@ -86,7 +86,7 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float,
             h.scene_score, np.log(frames / 25), lively, float(abs(h.rate - 1) > 1e-6),
             h.motion_score * lively, lead * lively, 0.0 if posed else _apart(h, rivals),
             unchanged, h.motion_score * unchanged, float(h.picture_score is not None),
-            h.picture_score or 0.0, _pixel_lead(h, rivals)))
+            h.picture_score or 0.0, _pixels_behind(h, rivals)))
     seen = np.array(rows, float).reshape(-1, len(SEEN))
     unseen = np.zeros((len(seen), len(UNSEEN)))
     if not seen[:, SEEN.index("looked_at")].any():
@@ -99,14 +99,16 @@ def _lead(score: float, others: list[float], most: float) -> float:
     return float(np.clip(score - max(others), -MAX_BEHIND, most)) if others else 0.0
 
 
-def _pixel_lead(h: Hypothesis, rivals: list[Hypothesis]) -> float:
-    """How far a place is ahead of the best other one in what single pixels explain; where a head
-    hardly moves they explain little of the true place, too, but less of the others."""
-    others = [max(o.pixel_score, 0.0) for o in rivals
-              if o is not h and o.pixel_score is not None]
+def _pixels_behind(h: Hypothesis, rivals: list[Hypothesis]) -> float:
+    """How far a place is behind the best other one in what single pixels explain, 0 or less.
+
+    Being ahead is no evidence: most places have no rival whose pixels were compared, and of a head
+    that hardly moves pixels explain little of the true place, too.
+    """
+    others = [o.pixel_score for o in rivals if o is not h and o.pixel_score is not None]
     if h.pixel_score is None or not others:
         return 0.0
-    return float(np.clip(max(h.pixel_score, 0.0) - max(others), -MAX_PIXELS, MAX_PIXELS))
+    return float(np.clip(max(h.pixel_score, 0.0) - max(others), -MAX_PIXELS, 0.0))
 
 
 def _apart(h: Hypothesis, rivals: list[Hypothesis]) -> float:

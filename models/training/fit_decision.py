@@ -34,7 +34,8 @@ FOLDS = 5
 PENALTY = 0.005  # of squared standardised coefficients, per query
 NEVER_AGAINST = ("motion", "lead_over_sources", "lead_in_source", "pose", "pose_lead",
                  "person_inliers", "background_inliers", "scene", "apart_unposed",
-                 "picture", "pixel_lead")  # evidence whose coefficient is not negative: that would be chance
+                 "picture", "pixels_behind")  # evidence whose coefficient is not negative: that
+# would be chance
 ALIKE = 0.8  # share of its frames by which a stretch that was found is one of the truth
 
 
