@@ -182,7 +182,7 @@ class MotionIndex:
                  ) -> Iterator[tuple[np.ndarray, MotionGrid, np.ndarray]]:
         """Frame times [n] in seconds, motion between the frames, also from the last one of the
         piece before, and poses [n, CELLS, CELLS] of a source, piece by piece, read once."""
-        flow = self.flow()
+        flow = self.flow() if square is not None else None
         times: list[float] = []
         crops: list[np.ndarray] = []
         masks: list[Future[np.ndarray]] = []
