@@ -1,6 +1,7 @@
 """Pictures laid on each other confirm a place, correct its frames, and unmask strangers."""
 
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -11,9 +12,11 @@ from models.flow import DisFlow
 from models.motion import COARSE, SIDE, MotionGrid, cut_mask, cut_square, motion_grid
 from models.pose import CELLS, PoseClip, small_grey, small_weight
 from models.pose import SIDE as POSE_SIDE
-from utils.confirm import Fake, FakePictures, confirm, confirmed, is_certain, worth_a_look
+from utils.confirm import (Fake, FakePictures, confirm, confirmed, film_around, is_certain,
+                           worth_a_look)
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
+from utils.held_pair import FilmCutter
 from utils.layout import VideoRecord
 from utils.matching import Alignment, prepare
 from utils.pixel_sample import sampled_weight
@@ -204,6 +207,19 @@ def test_frames_that_cannot_be_decoded_end_what_is_compared(fake):
 
     h = confirm(place(fake, 0, START), fake, torn).hypothesis
     assert h.start == START and h.picture_score > 0.6
+
+
+def test_frames_of_another_size_end_what_is_compared(fake):
+    def grown(source, wanted):
+        for frame in read_source(source, wanted):
+            larger = cv2.resize(frame.image, None, fx=2, fy=2)
+            yield replace(frame, image=larger) if frame.index > START + 12 else frame
+
+    source = source_of(0)
+    small, film, first = film_around(
+        source, np.arange(START, START + COUNT),
+        partial(FilmCutter, fake.motion.pixels, np.eye(2, 3), source.square), grown)
+    assert first + len(small) == START + 13 and len(film.crops) == len(small)
 
 
 def hypothesis() -> Hypothesis:

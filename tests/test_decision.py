@@ -80,7 +80,7 @@ def test_copies_of_one_footage_are_no_rivals_in_their_pixels():
     worse = replace(one, start=290, pixel_score=-0.2)
     assert evidence([one, twin, unseen], 25, 1.0, 0.5)[0, lead] == 0
     found = evidence([one, twin, other, unseen, worse], 25, 1.0, 0.5)[:, lead]
-    assert found.tolist() == pytest.approx([0, 0, -0.1, 0, -decision.MAX_PIXELS])
+    assert found.tolist() == pytest.approx([0, 0, -0.1, 0, -decision.MAX_BEHIND])
 
 
 def test_two_equal_places_share():

@@ -21,9 +21,9 @@ def pair_of(copy: list[np.ndarray], source: list[np.ndarray], backwards: bool = 
     """copy: in the order in which it was coded."""
     sample = sample_of_frames(copy, SQUARE)
     sample = sample.reversed() if backwards else sample
-    cutter = FilmCutter(sample, mapping, SQUARE)
     grey = [cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in source]
-    film = cutter.film([cutter.cut(picture) for picture in grey], *grey[0].shape)
+    cutter = FilmCutter(sample, mapping, SQUARE, grey[0].shape)
+    film = cutter.film([cutter.cut(picture) for picture in grey])
     return HeldPair(sample, film, mapping, 0)
 
 
@@ -77,8 +77,8 @@ def test_the_source_is_read_where_the_fake_lies_on_it():
     sample = sample_of_frames([small.copy()], (0.0, 0.0, SIDE / 2)).mirrored()
     errors = []
     for one in (sample, sample.mirrored()):
-        cutter = FilmCutter(one, SAME, (0.0, 0.0, float(grey.shape[0])))
-        film = cutter.film([cutter.cut(grey)], *grey.shape)
+        cutter = FilmCutter(one, SAME, (0.0, 0.0, float(grey.shape[0])), grey.shape)
+        film = cutter.film([cutter.cut(grey)])
         errors.append(np.abs(film.values(one.places)[0] - sample.values[0]).mean())
     assert errors[0] < 2 and errors[1] > 10
 
@@ -88,8 +88,8 @@ def test_squares_that_leave_the_picture_repeat_its_border(corner):
     picture = np.arange(80 * 120, dtype=np.uint32).reshape(80, 120) % 251
     grey = picture.astype(np.uint8)
     cutter = FilmCutter(sample_of_frames([np.zeros((100, 100, 3), np.uint8)], (0.0, 0.0, 100.0)),
-                        SAME, (*corner, 90.0))
-    film = cutter.film([cutter.cut(grey)], *grey.shape)
+                        SAME, (*corner, 90.0), grey.shape)
+    film = cutter.film([cutter.cut(grey)])
     places = np.random.default_rng(0).random((200, 2))
     where = (places * 90 + corner - 0.5).astype(np.float32)[None]
     expected = cv2.remap(grey, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]

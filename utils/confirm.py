@@ -219,7 +219,7 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
         shown = person.part(middle.start, middle.stop - 1)
     small, film, first = film_around(
         view.source, near.at + view.source.first,
-        FilmCutter(shown.pixels, onto, view.source.square), read_source)
+        partial(FilmCutter, shown.pixels, onto, view.source.square), read_source)
     first -= view.source.first
     held = HeldPair(shown.pixels, film, onto, first).corrected(near.at)
     even = runs_evenly(alignment)
@@ -234,21 +234,25 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
     return alignment, held.corrected(near.at).explained(near.at)
 
 
-def film_around(source: IndexedSource, at: np.ndarray, cutter: FilmCutter,
+def film_around(source: IndexedSource, at: np.ndarray,
+                cutter_of: Callable[[tuple[int, int]], FilmCutter],
                 read_source: ReadSource) -> tuple[np.ndarray, Film, int]:
-    """The person in the frames around a place: small pictures [m, SIDE, SIDE] uint8, what the
-    cutter cuts, and the number of the first frame.
+    """The person in the frames around a place: small pictures [m, SIDE, SIDE] uint8, what is cut of
+    them, and the number of the first frame.
 
-    at: [n] frames of the whole source, rising. Raises VideoError when no frame can be decoded.
+    at: [n] frames of the whole source, rising; cutter_of: for pictures of a shape. Raises
+    VideoError when no frame can be decoded.
     """
     low, high = max(0, int(at[0]) - NEAR), int(at[-1]) + NEAR
-    small, crops = [], []
+    small, crops, cutter = [], [], None
     for frame in read_source(source, set(range(low, high + 1))):
-        if frame.index != low + len(small):  # one that cannot be decoded: what follows is not used
-            break
         grey = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
+        cutter = cutter or cutter_of(grey.shape)
+        # behind one that cannot be decoded, or is of another size, nothing is used
+        if frame.index != low + len(small) or grey.shape != cutter.shape:
+            break
         small.append(cut_square(grey, source.square, SIDE))
         crops.append(cutter.cut(grey))
     if not small:
         raise VideoError(f"{source.file}: frame {low} cannot be decoded")
-    return np.stack(small), cutter.film(crops, *grey.shape), low
+    return np.stack(small), cutter.film(crops), low

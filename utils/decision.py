@@ -25,7 +25,6 @@ SEEN = (*UNSEEN, "looked_at", "picture", "pixels_behind")
 FEATURES = (*SEEN, *(f"{name}, no pictures" for name in UNSEEN))
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
 MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
-MAX_PIXELS = 0.5  # likewise, of being behind in what single pixels explain
 EQUAL_SHARE = 1 / 3  # of the best place's probability, from which on others are named beside it
 USUAL_SCORE, USUAL_SPREAD, USUAL_COUNT = 0.28, 0.12, 4  # of strangers' best scores (300 fakes
 # of 15 clips), and as how many sources this counts beside those that are here
@@ -105,10 +104,10 @@ def _pixels_behind(h: Hypothesis, rivals: list[Hypothesis]) -> float:
     Being ahead is no evidence: most places have no rival whose pixels were compared, and of a head
     that hardly moves pixels explain little of the true place, too.
     """
-    others = [o.pixel_score for o in rivals if o is not h and o.pixel_score is not None]
-    if h.pixel_score is None or not others:
+    if h.pixel_score is None:
         return 0.0
-    return float(np.clip(max(h.pixel_score, 0.0) - max(others), -MAX_PIXELS, 0.0))
+    others = [o.pixel_score for o in rivals if o is not h and o.pixel_score is not None]
+    return _lead(max(h.pixel_score, 0.0), others, 0.0)
 
 
 def _apart(h: Hypothesis, rivals: list[Hypothesis]) -> float:

@@ -15,10 +15,8 @@ import numpy as np
 from models.motion import Square
 from utils.pixel_sample import PixelSample
 
-SEEN = 0.3  # least share of its time that a pixel shows the person
 LEAST_PIXELS = 50
 CONTRAST = (0.3, 1.5)  # of the copy, range
-OLD = 0.15  # what a held value counts beside a new one: encoders renew a place in part only
 AVERAGE = 0.3  # values of average noise that are added to those of every pixel
 ROUNDING = 1 / 12  # variance of values that were rounded to whole ones
 INDEPENDENT = 12.0  # values of a frame, as it were: neighbours share their noise
@@ -44,39 +42,36 @@ class Film:
                          for crop in self.crops]).astype(np.float32)
 
 
-@dataclass(frozen=True)
 class FilmCutter:
-    """Cuts of pictures of a source where a fake lies on them."""
+    """Cuts pictures of a source, all of one size, where a fake lies on them."""
 
-    sample: PixelSample
-    mapping: np.ndarray  # [2, 3], of the fake's square to the source's, in units of their sides
-    square: Square  # the source's, pixels
+    def __init__(self, sample: PixelSample, mapping: np.ndarray, square: Square,
+                 shape: tuple[int, int]):
+        """mapping: [2, 3], of the fake's square to the source's, in units of their sides; square:
+        the source's, pixels; shape: height and width of the pictures."""
+        self.shape = shape
+        *corner, side = square
+        ends = np.array([(0, 0), (1, 0), (0, 1), (1, 1)]) @ mapping[:, :2].T
+        ends = (ends + mapping[:, 2]) * side + corner
+        scale = np.sqrt(abs(np.linalg.det(mapping[:, :2]))) * side * sample.coarseness
+        margin, end = MARGIN * max(scale, 1.0), np.array(shape[::-1])
+        low = np.clip(np.floor(ends.min(axis=0) - margin), 0, end - 1).astype(int)
+        high = np.clip(np.ceil(ends.max(axis=0) + margin), low + 1, end).astype(int)
+        size = high - low
+        fine = size if scale <= ENOUGH else np.maximum(1, np.rint(size / scale)).astype(int)
+        self._part = slice(low[1], high[1]), slice(low[0], high[0])
+        self._size = None if scale <= ENOUGH else tuple(fine.tolist())  # width and height
+        zoom = fine / size
+        self._onto = np.column_stack([np.diag(side * zoom), (corner - low) * zoom])
 
     def cut(self, grey: np.ndarray) -> np.ndarray:
         """[H, W] uint8, a picture -> [h, w] uint8."""
-        (left, top), size, shape = self._box(*grey.shape)
-        part = grey[top:top + size[1], left:left + size[0]]
-        return part if size == shape else cv2.resize(part, shape, interpolation=cv2.INTER_AREA)
+        part = grey[self._part]
+        return cv2.resize(part, self._size, interpolation=cv2.INTER_AREA) if self._size else part
 
-    def film(self, crops: list[np.ndarray], height: int, width: int) -> Film:
-        """What was cut of pictures of this size."""
-        start, size, shape = (np.array(part, float) for part in self._box(height, width))
-        scale = shape / size
-        offset = (np.array(self.square[:2]) - start) * scale
-        return Film(np.stack(crops), np.column_stack([np.diag(self.square[2] * scale), offset]))
-
-    def _box(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
-        """Upper left corner of what is cut, its width and height, and those that it is given."""
-        *corner, side = self.square
-        ends = np.array([(0, 0), (1, 0), (0, 1), (1, 1)]) @ self.mapping[:, :2].T
-        ends = (ends + self.mapping[:, 2]) * side + corner
-        scale = np.sqrt(abs(np.linalg.det(self.mapping[:, :2]))) * side * self.sample.coarseness
-        margin = MARGIN * max(scale, 1.0)
-        low = np.clip(np.floor(ends.min(axis=0) - margin), 0, (width - 1, height - 1))
-        high = np.clip(np.ceil(ends.max(axis=0) + margin), low + 1, (width, height))
-        size = high - low
-        shape = np.maximum(1, np.rint(size / scale)) if scale > ENOUGH else size
-        return tuple(tuple(part.astype(int).tolist()) for part in (low, size, shape))
+    def film(self, crops: list[np.ndarray]) -> Film:
+        """What was cut."""
+        return Film(np.stack(crops), self._onto)
 
 
 @dataclass(frozen=True)
@@ -88,63 +83,37 @@ class HeldPair:
     mapping: np.ndarray  # [2, 3], of the fake's square to the source's, in units of their sides
     first: int  # frame of the source, as its scores count them, that the film begins with
 
-    @cached_property
-    def _person(self) -> np.ndarray:
-        """[Q] positions of the pixels that show the person."""
-        return np.flatnonzero(self.fake.weight > SEEN)
-
     @property
     def tells(self) -> bool:
         """Whether enough of a person is seen."""
-        return len(self._person) >= LEAST_PIXELS
+        return len(self.fake.person) >= LEAST_PIXELS
+
+    def _read(self, *moved: float) -> np.ndarray:
+        """[m, Q] float32, the source's values where the fake's pixels lie, or beside that."""
+        places = self.fake.places[self.fake.person] @ self.mapping[:, :2].T + self.mapping[:, 2]
+        return self.film.values(places, moved or (0, 0))
 
     @cached_property
-    def _shown(self) -> np.ndarray:
-        """[n, Q] frame of the fake that each value is of, the last one in which it was renewed; the
-        first frame in time shows nothing but its own."""
-        turned = slice(None, None, -1 if self.fake.backwards else 1)
-        renewed = self.fake.renewed[turned][:, self._person]
-        frames = np.arange(len(renewed))
-        shown = np.maximum.accumulate(np.where(renewed, frames[:, None], 0), axis=0)
-        return (frames[turned][shown])[turned]
-
-    @cached_property
-    def _weights(self) -> np.ndarray:
-        """[n, Q] float32, what each value counts."""
-        new = self._shown == np.arange(len(self._shown))[:, None]
-        return np.where(new, np.float32(1), np.float32(OLD))
-
-    def _read(self, *moved: tuple[float, float]) -> list[np.ndarray]:
-        """[m, Q] float32, the source's values where the fake's pixels lie, and beside that."""
-        places = self.fake.places[self._person] @ self.mapping[:, :2].T + self.mapping[:, 2]
-        return [self.film.values(places, move) for move in moved]
+    def _counts(self) -> np.ndarray:
+        """[Q], what all values of a pixel count together."""
+        return self.fake.counts.sum(axis=0)
 
     @cached_property
     def _source(self) -> np.ndarray:
         """[m, Q] float32, the source's values without their means."""
-        values, = self._read((0, 0))
+        values = self._read()
         return values - values.mean(axis=0)
 
     @cached_property
     def _slopes(self) -> tuple[np.ndarray, np.ndarray]:
         """[m, Q] float32, twice: how they change per pixel to the right, and down."""
-        right, left, below, above = self._read((1, 0), (-1, 0), (0, 1), (0, -1))
-        return (right - left) / 2, (below - above) / 2
-
-    @cached_property
-    def _fake(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The fake's values [n, Q] without their means over time, times their weights, the sums of
-        their squares [Q], and of the weights [Q]."""
-        values = self.fake.values[:, self._person].astype(np.float32)
-        counts = self._weights.sum(axis=0)
-        values -= (self._weights * values).sum(axis=0) / counts
-        weighted = self._weights * values
-        return weighted, (weighted * values).sum(axis=0), counts
+        return ((self._read(1, 0) - self._read(-1, 0)) / 2,
+                (self._read(0, 1) - self._read(0, -1)) / 2)
 
     def _shows(self, line: np.ndarray, values: np.ndarray) -> np.ndarray:
         """[n, Q], what the fake would show along a line of some values [m, Q] of the source."""
         at = np.clip(line - self.first, 0, len(values) - 1)
-        return values[at[self._shown], np.arange(values.shape[1])]
+        return values[at[self.fake.shown], np.arange(values.shape[1])]
 
     def misfits(self, lines: np.ndarray) -> np.ndarray:
         """How little the fake's pixels are what it would show along each of several lines, [L].
@@ -152,13 +121,13 @@ class HeldPair:
         lines: [L, n] frames of the source. Twice negative log likelihoods: one contrast, a noise of
         unknown strength for every pixel.
         """
-        weighted, energy, counts = self._fake
+        weighted, energy = self.fake.changes
         found = []
         for line in lines:
             shown = self._shows(line, self._source)
             common = np.einsum("np,np->p", weighted, shown)
-            sums = self._weights * shown
-            own = np.einsum("np,np->p", sums, shown) - sums.sum(axis=0)**2 / counts
+            sums = self.fake.counts * shown
+            own = np.einsum("np,np->p", sums, shown) - sums.sum(axis=0)**2 / self._counts
             found.append(self._misfit(_rest(energy, common, own)[1]))
         return np.array(found)
 
@@ -170,9 +139,9 @@ class HeldPair:
         """
         if not self.tells:
             return None
-        _, energy, counts = self._fake
+        energy = self.fake.changes[1]
         gain = self._misfit(energy) - float(self.misfits(line[None])[0])
-        return 1 - float(np.exp(-gain / INDEPENDENT / (counts + AVERAGE).mean()))
+        return 1 - float(np.exp(-gain / INDEPENDENT / (self._counts + AVERAGE).mean()))
 
     def fitted(self, line: np.ndarray) -> tuple[float, np.ndarray]:
         """The misfit along a line if the mapping may be a little off, and by how much it is.
@@ -180,15 +149,15 @@ class HeldPair:
         line: [n] frames of the source. By how much: [2, 3] pixels of the film in x and y, at the
         middle of the fake's square, and per side of it to the right and down.
         """
-        weighted, energy, counts = self._fake
+        weighted, energy = self.fake.changes
         shown = np.stack([self._shows(line, part) for part in (self._source, *self._slopes)])
         common = np.einsum("np,anp->ap", weighted, shown)  # [3, Q]
-        sums = self._weights * shown
+        sums = self.fake.counts * shown
         means = sums.sum(axis=1)
-        own = np.einsum("anp,bnp->abp", sums, shown) - means[:, None] * means / counts
+        own = np.einsum("anp,bnp->abp", sums, shown) - means[:, None] * means / self._counts
         contrast, rest = _rest(energy, common[0], own[0, 0])
-        precision = (counts + AVERAGE) / (rest + AVERAGE * self._noise(rest))
-        x, y = (self.fake.places[self._person] - 0.5).T.astype(np.float32)
+        precision = (self._counts + AVERAGE) / (rest + AVERAGE * self._noise(rest))
+        x, y = (self.fake.places[self.fake.person] - 0.5).T.astype(np.float32)
         basis = np.stack([np.ones_like(x), x, y])
         # unknowns: contrast, and contrast times the error of the mapping in x (3) and y (3)
         terms = np.concatenate([np.ones((1, len(x)), np.float32), basis, basis])
@@ -211,25 +180,28 @@ class HeldPair:
 
     def corrected(self, line: np.ndarray) -> "HeldPair":
         """The pair with the mapping that fits best along a line [n]."""
-        pair = self
-        for _ in range(STEPS if self.tells else 0):
+        if not self.tells:
+            return self
+        pair, misfit = self, self.misfits(line[None])[0]
+        for _ in range(STEPS):
             off = np.linalg.solve(pair.film.onto[:, :2], pair.fitted(line)[1])
             off[:, 0] -= off[:, 1:].sum(axis=1) / 2  # at the corner of the square
-            better = replace(pair, mapping=pair.mapping + off[:, [1, 2, 0]])
-            if better.misfits(line[None])[0] >= pair.misfits(line[None])[0]:
+            other = replace(pair, mapping=pair.mapping + off[:, [1, 2, 0]])
+            before, misfit = misfit, other.misfits(line[None])[0]
+            if misfit >= before:
                 break
-            pair = better
+            pair = other
         return pair
 
     def _misfit(self, rest: np.ndarray) -> float:
         """Twice a negative log likelihood, of what is left of the pixels' energies [Q]."""
-        counts = self._fake[2] + AVERAGE
+        counts = self._counts + AVERAGE
         return INDEPENDENT * float((counts * np.log(
             (rest + AVERAGE * self._noise(rest)) / counts)).mean())
 
     def _noise(self, rest: np.ndarray) -> float:
         """Mean square of a value that is left; what rounding does at least."""
-        return float(rest.sum() / self._fake[2].sum()) + ROUNDING
+        return float(rest.sum() / self._counts.sum()) + ROUNDING
 
 
 def _rest(energy: np.ndarray, common: np.ndarray, own: np.ndarray) -> tuple[float, np.ndarray]:

@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 from models.pose import PoseClip
-from utils.held_pair import SEEN
 from utils.matching import Alignment, PairScores, even_offsets
 from utils.paths import least_path, path_gain, rate_price, runs_evenly
+from utils.pixel_sample import SEEN
 from utils.straight_line import RATE_PRICES
 
 INDEPENDENT = 30.0  # as many values tell frames apart, however many pixels there are: neighbours

@@ -8,6 +8,7 @@ compares them with a source.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -15,6 +16,8 @@ import numpy as np
 from models.motion import SIDE, Square
 
 PIXELS = 3000  # of the square that are followed, at random; about half of them show the person
+SEEN = 0.3  # least share of its time that a pixel shows the person
+OLD = 0.15  # what a held value counts beside a new one: encoders renew a place in part only
 
 _PLACES = np.random.default_rng(0).choice(SIDE * SIDE, PIXELS, replace=False)
 _ROWS, _COLUMNS = np.divmod(_PLACES, SIDE)
@@ -30,6 +33,36 @@ class PixelSample:
     values: np.ndarray  # [T, P] uint8, grey
     renewed: np.ndarray  # [T, P] bool, whether it differs from the frame before
     backwards: bool = False  # the frames are in the reverse of the order in which they were coded
+
+    @cached_property
+    def person(self) -> np.ndarray:
+        """[Q] positions of the pixels that show the person."""
+        return np.flatnonzero(self.weight > SEEN)
+
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """[T, Q] frame that each of the person's values is of, the last one in which it was
+        renewed; the first frame in time shows nothing but its own."""
+        turned = slice(None, None, -1 if self.backwards else 1)
+        renewed = self.renewed[turned][:, self.person]
+        frames = np.arange(len(renewed))
+        shown = np.maximum.accumulate(np.where(renewed, frames[:, None], 0), axis=0)
+        return (frames[turned][shown])[turned]
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """[T, Q] float32, what each of the person's values counts."""
+        new = self.shown == np.arange(len(self.shown))[:, None]
+        return np.where(new, np.float32(1), np.float32(OLD))
+
+    @cached_property
+    def changes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The person's values [T, Q] without their means over time, times what they count, and the
+        sums of their squares [Q], likewise."""
+        values = self.values[:, self.person].astype(np.float32)
+        values -= (self.counts * values).sum(axis=0) / self.counts.sum(axis=0)
+        weighted = self.counts * values
+        return weighted, (weighted * values).sum(axis=0)
 
     def mirrored(self) -> "PixelSample":
         """The same pixels seen in a mirror."""

@@ -32,10 +32,10 @@ START_TOLERANCE, END_TOLERANCE = 1, 2  # frames
 TAKE_WEIGHT = 0.3  # of queries for other takes: a database that has one mostly has the true one
 FOLDS = 5
 PENALTY = 0.005  # of squared standardised coefficients, per query
+# evidence whose coefficient is not negative: that would be chance
 NEVER_AGAINST = ("motion", "lead_over_sources", "lead_in_source", "pose", "pose_lead",
                  "person_inliers", "background_inliers", "scene", "apart_unposed",
-                 "picture", "pixels_behind")  # evidence whose coefficient is not negative: that
-# would be chance
+                 "picture", "pixels_behind")
 ALIKE = 0.8  # share of its frames by which a stretch that was found is one of the truth
 
 
