@@ -24,6 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from models.flow import make_dis
 from models.motion import SIDE
 from models.segmenter import make_segmenter, person_mask
 from utils.batch import per_thread
@@ -56,7 +57,7 @@ def segment(videos: Sequence[Path]) -> dict:
 
 def dis(videos: Sequence[Path]) -> dict:
     """DIS flow between neighbouring frames, SIDE x SIDE pixels, as the motion features need it."""
-    flows = per_thread(lambda: cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
+    flows = per_thread(make_dis)
     pairs = []
     for path in videos:
         greys = [cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (SIDE, SIDE),

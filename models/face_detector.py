@@ -1,20 +1,21 @@
 """Face detection: a frame in, face boxes with six keypoints out.
 
 Network: MediaPipe's short-range BlazeFace (Bazarevsky et al. 2019; Apache-2.0), 128x128, run by
-cv2.dnn. Faces smaller than about a tenth of the image are missed: give the region around them.
+OpenVINO. Faces smaller than about a tenth of the image are missed: give the region around them.
 """
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from models.fetch import FACE_DETECTION, ModelFileError, fetch
+from models.fetch import FACE_DETECTION, fetch
+from models.tflite import load_tflite
 
 SIDE = 128  # input side, pixels
 GRIDS = ((16, 2), (8, 6))  # cells per side, anchors per cell
+ANCHORS = sum(cells * cells * count for cells, count in GRIDS)  # 896
 SCORE_CLIP = 80.0  # logits beyond it would overflow
 KEYPOINT_NAMES = ("right eye", "left eye", "nose tip", "mouth", "right ear", "left ear")
 
@@ -29,24 +30,18 @@ class Face:
 
 
 class FaceDetector:
-    """BlazeFace through cv2.dnn. One instance serves one thread.
+    """BlazeFace through OpenVINO. One instance serves one thread.
 
     min_score: faces below it are dropped. max_overlap: intersection over union above which two
-    detections are one face; their boxes and keypoints are averaged, weighted by score.
+    detections are one face; their boxes and keypoints are averaged, weighted by score. Raises
+    ModelFileError when model_path is no such network.
     """
 
     def __init__(self, model_path: Path | None = None, *, min_score: float = 0.5,
                  max_overlap: float = 0.3):
         path = Path(model_path) if model_path else fetch(FACE_DETECTION)
-        try:
-            data = path.read_bytes()
-            # OpenCV's importer offers a network's last layer only, and this one has two outputs,
-            # so it is loaded twice: the last operator gives boxes, the one before it scores.
-            self._boxes = cv2.dnn.readNetFromTFLite(np.frombuffer(data, np.uint8))
-            self._scores = cv2.dnn.readNetFromTFLite(
-                np.frombuffer(_without_last_operator(data), np.uint8))
-        except (cv2.error, OSError, struct.error) as error:
-            raise ModelFileError(f"{path}: not a usable TFLite model ({error})") from error
+        self._network = load_tflite(path, (1, SIDE, SIDE, 3), [(1, ANCHORS, 16), (1, ANCHORS, 1)],
+                                    known=not model_path)
         self._min_score, self._max_overlap = min_score, max_overlap
         self._anchors = _anchor_centres()
 
@@ -68,14 +63,10 @@ class FaceDetector:
         """Scores [N] and points [N, 8, 2] (two box corners, six keypoints; pixels of 128)."""
         # HxWxC BGR -> 1xCxHxW RGB in [-1, 1]
         blob = cv2.dnn.blobFromImage(square, 1 / 127.5, (SIDE, SIDE), (127.5,) * 3, swapRB=True)
-        self._scores.setInput(blob)
-        logits = self._scores.forward().reshape(-1).clip(-SCORE_CLIP, SCORE_CLIP)
-        scores = 1 / (1 + np.exp(-logits))
+        points, logits = self._network(blob.transpose(0, 2, 3, 1))
+        scores = 1 / (1 + np.exp(-logits.reshape(-1).clip(-SCORE_CLIP, SCORE_CLIP)))
         kept = np.flatnonzero(scores >= self._min_score)
-        if not kept.size:
-            return scores[:0], np.zeros((0, 8, 2))
-        self._boxes.setInput(blob)
-        raw = self._boxes.forward().reshape(-1, 8, 2)[kept].astype(np.float64)
+        raw = points.reshape(-1, 8, 2)[kept].astype(np.float64)
         centre, half = raw[:, 0] + self._anchors[kept], raw[:, 1] / 2
         keypoints = raw[:, 2:] + self._anchors[kept, None]
         corners = np.stack([centre - half, centre + half], axis=1)
@@ -138,23 +129,3 @@ def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def _to_face(score: float, points: np.ndarray) -> Face:
     (left, top), (right, bottom) = points[:2].tolist()
     return Face((left, top, right - left, bottom - top), points[2:].astype(np.float32), score)
-
-
-def _without_last_operator(model: bytes) -> bytes:
-    """The same TFLite model, whose last operator is left out of its list.
-
-    A TFLite file is a flatbuffer: Model.subgraphs is field 2, SubGraph.operators field 3.
-    """
-    def field(table: int, number: int) -> int:
-        """Position of the vector that a table's field points to."""
-        vtable = table - struct.unpack_from("<i", model, table)[0]
-        place = table + struct.unpack_from("<H", model, vtable + 4 + 2 * number)[0]
-        return place + struct.unpack_from("<I", model, place)[0]
-
-    subgraphs = field(struct.unpack_from("<I", model, 0)[0], 2)
-    subgraph = subgraphs + 4 + struct.unpack_from("<I", model, subgraphs + 4)[0]
-    operators = field(subgraph, 3)
-    shorter = bytearray(model)
-    count = struct.unpack_from("<I", model, operators)[0]
-    struct.pack_into("<I", shorter, operators, count - 1)
-    return bytes(shorter)

@@ -15,6 +15,8 @@ from models.flow import FlowEstimator
 SIDE = 192  # pixels of the square that optical flow sees
 FINE = 48  # cells per side kept for a fake, which is still to be mapped onto a source
 COARSE = 12  # cells per side that are compared
+LEAST = 1e-8  # share of a cell that is person, to divide by
+CUT = 2  # to be raised when cut_square gives other pictures
 
 Square = tuple[float, float, float]  # x, y of the upper left corner, side; pixels of the video
 
@@ -96,15 +98,25 @@ def steady_square(rectangles: list[list[int] | None], expand: float = 1.05) -> S
 def cut_square(image: np.ndarray, square: Square, side: int = SIDE) -> np.ndarray:
     """The square of an image, scaled to side x side; what lies outside repeats the border."""
     x, y, length = square
-    scale = side / length
-    if scale < 0.5:  # warpAffine does not average: come near the wanted size first
-        shrink = 2 * scale
-        size = (max(1, round(image.shape[1] * shrink)), max(1, round(image.shape[0] * shrink)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        x, y, length, scale = x * shrink, y * shrink, length * shrink, scale / shrink
+    image, shrunk = in_blocks(image, int(length // side))  # warpAffine does not average
+    x, y, scale = x / shrunk, y / shrunk, side / length * shrunk
     matrix = np.array([[scale, 0, scale * (0.5 - x) - 0.5], [0, scale, scale * (0.5 - y) - 0.5]])
     return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR,
                           borderMode=cv2.BORDER_REPLICATE)
+
+
+def in_blocks(image: np.ndarray, times: int) -> tuple[np.ndarray, int]:
+    """An image shrunk by a whole number, up to `times`, by averaging, and that number.
+
+    Blocks of pixels are many times as fast to average as what other scales ask for. What is left
+    over at the right and below falls away.
+    """
+    times = min(times, *image.shape[:2])
+    if times < 2:
+        return image, 1
+    height, width = (length // times for length in image.shape[:2])
+    blocks = image[:height * times, :width * times]
+    return cv2.resize(blocks, (width, height), interpolation=cv2.INTER_AREA), times
 
 
 def cut_mask(mask: np.ndarray, square: Square, side: int = SIDE) -> np.ndarray:
@@ -122,7 +134,15 @@ def motion_grid(crops: np.ndarray, masks: np.ndarray, estimator: FlowEstimator,
     crops: [T, SIDE, SIDE, 3] uint8 BGR; masks: [T, SIDE, SIDE] float32 in [0, 1].
     """
     flows = estimator.flow(crops[:-1], crops[1:])
-    step = SIDE // cells
-    weight = _block_sum(masks[:-1, ..., None], step)
-    flow = _block_sum(flows * masks[:-1, ..., None], step) / np.maximum(weight, 1e-6)
-    return MotionGrid(flow, weight[..., 0] / step**2)
+    found = MotionGrid(np.zeros((len(flows), cells, cells, 2), np.float32),
+                       np.zeros((len(flows), cells, cells), np.float32))
+    for pair, (flow, mask) in enumerate(zip(flows, masks)):  # one at a time stays in the cache
+        found.weight[pair] = _cell_means(mask, cells)
+        found.flow[pair] = _cell_means(cv2.multiply(flow, cv2.merge([mask, mask])), cells)
+    found.flow[:] /= np.maximum(found.weight[..., None], LEAST)
+    return found
+
+
+def _cell_means(picture: np.ndarray, cells: int) -> np.ndarray:
+    """[SIDE, SIDE] or [SIDE, SIDE, C] -> [cells, cells] or [cells, cells, C], means of blocks."""
+    return cv2.resize(picture, (cells, cells), interpolation=cv2.INTER_AREA)

@@ -1,17 +1,20 @@
 """Person segmentation: frames in, probability of "person" per pixel out.
 
 Networks: MediaPipe's selfie segmentation (Apache-2.0; MobileNetV3-like, 256x256, run by
-cv2.dnn), or DeepLabV3 with MobileNetV3 (Chen et al. 2017, Howard et al. 2019) from torchvision.
+OpenVINO on the processor), or DeepLabV3 with MobileNetV3 (Chen et al. 2017, Howard et al. 2019) from torchvision.
 """
 
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
 
 from models.fetch import SELFIE_SEGMENTATION, ModelFileError, fetch, sha256_of
-from models.tflite import load_tflite
+
+if TYPE_CHECKING:
+    from models.tflite import TFLiteNetwork
 
 SELFIE_SIDE = 256
 DEEPLAB_SIDE = 320
@@ -30,22 +33,29 @@ class Segmenter(Protocol):
 
 
 class SelfieSegmenter:
-    """MediaPipe selfie segmentation through cv2.dnn. One instance serves one thread.
+    """MediaPipe selfie segmentation through OpenVINO. One instance serves one thread.
 
     model_path: another network of the same form. Raises ModelFileError when it is none.
     """
 
     def __init__(self, model_path: Path | None = None):
-        path = Path(model_path) if model_path else fetch(SELFIE_SEGMENTATION)
-        shape = (SELFIE_SIDE, SELFIE_SIDE)
-        self._net = load_tflite(path, (1, 3, *shape), (1, 1, *shape), known=not model_path)
-        self.identity = f"selfie {sha256_of(path)[:16]}"
+        self._path = Path(model_path) if model_path else fetch(SELFIE_SEGMENTATION)
+        self._known = not model_path
+        if not self._known:
+            _ = self._network  # what is wrong with it is told at the start
+        self.identity = f"selfie {sha256_of(self._path)[:16]}"
+
+    @cached_property
+    def _network(self) -> "TFLiteNetwork":
+        from models.tflite import load_tflite  # OpenVINO takes a moment
+
+        form = (1, SELFIE_SIDE, SELFIE_SIDE)
+        return load_tflite(self._path, (*form, 3), [(*form, 1)], known=self._known)
 
     def probability(self, image: np.ndarray) -> np.ndarray:
         """[H, W, 3] uint8 BGR -> [H, W] float32 in [0, 1]."""
         blob = cv2.dnn.blobFromImage(image, 1 / 255, (SELFIE_SIDE, SELFIE_SIDE), swapRB=True)
-        self._net.setInput(blob)
-        small = self._net.forward().reshape(SELFIE_SIDE, SELFIE_SIDE)
+        small = self._network(blob.transpose(0, 2, 3, 1))[0].reshape(SELFIE_SIDE, SELFIE_SIDE)
         size = (image.shape[1], image.shape[0])
         return np.clip(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), 0, 1)
 

@@ -9,10 +9,11 @@ import pytest
 
 from clips import HEIGHT, WIDTH, numbered_clip
 from long_motion import index_of, record_of, stored_motion
-from models.flow import make_flow
+from models.flow import DisFlow
 from models.motion import COARSE, cut_mask, cut_square, motion_grid
 from models.pose import CELLS, small_grey
 from utils import source_motion
+from utils.batch import per_thread
 from utils.byte_cache import ByteCache
 from utils.files import GrowingArrays, map_arrays, read_arrays, write_arrays
 from utils.matching import prepare
@@ -26,8 +27,7 @@ SQUARE = (8.0, 2.0, 60.0)
 def test_pieces_join_to_the_whole(tmp_path, frames):
     clip = numbered_clip(tmp_path / "a.mp4", frames)
     segmenter = SimpleNamespace(probability=lambda image: np.ones(image.shape[:2], np.float32))
-    flow = make_flow("dis", None, "cpu")
-    index = MotionIndex(tmp_path, tmp_path, tmp_path, lambda: flow, lambda: segmenter)
+    index = MotionIndex(tmp_path, tmp_path, tmp_path, per_thread(DisFlow), lambda: segmenter)
     pieces = list(index._measure(clip, SQUARE))
     crops = np.stack([cut_square(f.image, SQUARE) for f in VideoReader(clip)])
     times, grey = (np.concatenate([piece[part] for piece in pieces]) for part in (0, 2))
@@ -38,7 +38,7 @@ def test_pieces_join_to_the_whole(tmp_path, frames):
     if frames > 1:
         mask = cut_mask(np.full((HEIGHT, WIDTH), 255, np.uint8), SQUARE)
         masks = np.repeat(mask[None], frames, axis=0)
-        assert np.array_equal(moved, motion_grid(crops, masks, flow, COARSE).flow)
+        assert np.array_equal(moved, motion_grid(crops, masks, DisFlow(), COARSE).flow)
     assert all(len(piece[0]) <= source_motion.CHUNK for piece in pieces)
 
 

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from models.fetch import ModelFileError
@@ -23,7 +22,7 @@ from utils.files import InputError, read_json, write_json
 from utils.interrupt import EXIT_INTERRUPTED
 from utils.layout import FAILED_NAME
 from utils.locks import InUse, in_hand
-from utils.threads import one_thread
+from utils.threads import libraries_on_one_thread, one_thread
 from utils.video import VideoError
 
 Item = TypeVar("Item")
@@ -73,7 +72,7 @@ def run_batch(items: Iterable[Item], work: Callable[[Item], bool], *, name: Call
     workers = workers or os.cpu_count() or 1
     # workers fill the cores: libraries that start threads of their own would only get in the way,
     # and their sums would be rounded otherwise with every number of threads
-    with threadpool_limits(1), ThreadPoolExecutor(workers, initializer=one_thread) as pool, \
+    with libraries_on_one_thread(), ThreadPoolExecutor(workers, initializer=one_thread) as pool, \
             tqdm(total=len(items), desc=label, unit="video",
                  disable=None if log.isEnabledFor(logging.INFO) else True) as bar:
         for wait in (False, True):

@@ -2,8 +2,9 @@
 
 `<trace root>/motion/<video id>.npz`. A source is read once, in chunks, and shared by all fakes.
 
-Memory does not grow with the length of a source. Making its features holds three times CHUNK
-frames at most; what is finished goes to the disk. Later the arrays stay in the file, mapped into
+Memory does not grow with the length of a source. While one thread decodes, others make masks of
+some of its frames and measure motion, CHUNK frames at a time; a source waits with THREADS + 2 such
+pieces at most, and what is finished goes to the disk. Later the arrays stay in the file, mapped into
 memory, 1.7 KB a frame that the system may drop at any time; what is compared is prepared in
 float32, 5 KB a frame, of sections of bounded length (utils/sections.py), and kept up to
 PREPARED_BYTES.
@@ -20,7 +21,7 @@ import numpy as np
 
 from models.fetch import sha256_of
 from models.flow import FlowEstimator
-from models.motion import (COARSE, MotionGrid, Square, cut_mask, cut_square, motion_grid,
+from models.motion import (COARSE, CUT, MotionGrid, Square, cut_mask, cut_square, motion_grid,
                            steady_square)
 from models.pose import CELLS, small_grey
 from models.segmenter import Segmenter, person_mask
@@ -38,6 +39,7 @@ MASK_EVERY = 5  # source frames between two person masks
 MASKS_AHEAD = 4  # pictures of a source that wait for theirs
 CHUNK = 64  # source frames measured at a time
 PREPARED_BYTES = 256 << 20  # of prepared motion that is kept, some 50,000 frames
+THREADS = os.cpu_count() or 1  # that make masks, and as many that make motion of them
 PIECE = 4096  # frames of stored arrays looked at at a time
 
 
@@ -84,13 +86,14 @@ class MotionIndex:
     segmenter: Callable[[], Segmenter]
     overwrite: bool = False
     prepared: ByteCache[SourceMotion] = field(default_factory=lambda: ByteCache(PREPARED_BYTES))
-    masking: ThreadPoolExecutor = field(default_factory=lambda: helpers(os.cpu_count() or 1))
+    masking: ThreadPoolExecutor = field(default_factory=lambda: helpers(THREADS))
+    measuring: ThreadPoolExecutor = field(default_factory=lambda: helpers(THREADS))
 
     @property
     def settings(self) -> dict:
         """What decides the features, besides the video."""
         return {"flow": self.flow().identity, "segmenter": self.segmenter().identity,
-                "mask_every": MASK_EVERY, "pose": CELLS}
+                "mask_every": MASK_EVERY, "pose": CELLS, "cut": CUT}
 
     def path(self, source_id: str) -> Path:
         """File with the motion features of a source."""
@@ -182,7 +185,6 @@ class MotionIndex:
                  ) -> Iterator[tuple[np.ndarray, MotionGrid, np.ndarray]]:
         """Frame times [n] in seconds, motion between the frames, also from the last one of the
         piece before, and poses [n, CELLS, CELLS] of a source, piece by piece, read once."""
-        flow = self.flow() if square is not None else None
         times: list[float] = []
         crops: list[np.ndarray] = []
         masks: list[Future[np.ndarray]] = []
@@ -196,30 +198,29 @@ class MotionIndex:
             grids, new = [], crops[len(crops) - len(times):]
             if len(crops) > 1:
                 grids.append(motion_grid(np.stack(crops), np.stack([m.result() for m in masks]),
-                                         flow, COARSE))
+                                         self.flow(), COARSE))
             greys = [small_grey([crop], CELLS) for crop in new]
             return (np.array(times), MotionGrid.joined(grids, COARSE),
                     np.concatenate([np.empty((0, CELLS, CELLS), np.uint8), *greys]))
 
-        with helpers(1) as measuring:  # while this thread decodes
-            waiting = None
-            for frame in VideoReader(path, threads=1):
-                times.append(frame.time_s)
-                if square is not None:
-                    if frame.index % MASK_EVERY == 0:
-                        if len(asked) == MASKS_AHEAD:  # pictures would pile up
-                            wait([asked[0]])
-                        asked.append(self.masking.submit(mask, frame.image))
-                    crops.append(cut_square(frame.image, square))
-                    masks.append(asked[-1])
-                if max(len(times), len(crops)) == CHUNK:
-                    if waiting:
-                        yield waiting.result()
-                    waiting = measuring.submit(piece, times, crops, masks)
-                    times, crops, masks = [], crops[-1:], masks[-1:]
-            if waiting:
-                yield waiting.result()
-            yield piece(times, crops, masks)
+        pieces: deque[Future] = deque()
+        for frame in VideoReader(path, threads=1):
+            times.append(frame.time_s)
+            if square is not None:
+                if frame.index % MASK_EVERY == 0:
+                    if len(asked) == MASKS_AHEAD:  # pictures would pile up
+                        wait([asked[0]])
+                    asked.append(self.masking.submit(mask, frame.image))
+                crops.append(cut_square(frame.image, square))
+                masks.append(asked[-1])
+            if max(len(times), len(crops)) == CHUNK:
+                pieces.append(self.measuring.submit(piece, times, crops, masks))
+                times, crops, masks = [], crops[-1:], masks[-1:]
+                if len(pieces) > THREADS:
+                    yield pieces.popleft().result()
+        pieces.append(self.measuring.submit(piece, times, crops, masks))
+        while pieces:
+            yield pieces.popleft().result()
 
 
 def stored_grid(arrays: dict[str, np.ndarray], first: int, last: int) -> MotionGrid:

@@ -1,10 +1,12 @@
 """Work on more than one thread within one video, which is what a single one waits for; in batches,
 the workers fill the cores already."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
+import cv2
 from threadpoolctl import threadpool_limits
 
 THREADS = 2
@@ -27,3 +29,15 @@ def helpers(count: int) -> ThreadPoolExecutor:
 def one_thread() -> None:
     """In a thread: OpenMP, which PyTorch and FAISS share, counts its threads thread by thread."""
     threadpool_limits(1)
+
+
+@contextmanager
+def libraries_on_one_thread() -> Iterator[None]:
+    """Within it, numerical libraries and OpenCV start no threads."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        cv2.setNumThreads(threads)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.flow import make_dis
 from models.motion import COARSE
 from utils.matching import SOFT_PX
 
@@ -63,15 +64,16 @@ def signature(cells: Tensor) -> Tensor:
 
 
 def score_rivals(pairs: Sequence) -> dict[str, dict[str, float]]:
-    """DIS flow (Kroeger et al. 2016; OpenCV, medium preset) and no motion, on the same pairs."""
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    """DIS flow (Kroeger et al. 2016), OpenCV's medium preset and as step 5 has it, and no motion,
+    on the same pairs."""
+    methods = {"dis_medium": cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM),
+               "dis": make_dis()}
     flow, damaged = (torch.cat(parts) for parts in list(zip(*pairs))[1:])
     # BxCxSxS -> BxSxSxC
     images = torch.cat([batch for batch, _, _ in pairs], dim=1).permute(0, 1, 3, 4, 2).numpy()
     grey = [[cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in side] for side in images]
-    fields = np.stack([dis.calc(first, second, None) for first, second in zip(*grey)])
-    estimates = torch.from_numpy(fields).permute(0, 3, 1, 2)
-    return {
-        "dis_medium": score(estimates, flow, damaged),
-        "zero": score(torch.zeros_like(flow), flow, damaged),
-    }
+    found = {"zero": score(torch.zeros_like(flow), flow, damaged)}
+    for name, dis in methods.items():
+        fields = np.stack([dis.calc(first, second, None) for first, second in zip(*grey)])
+        found[name] = score(torch.from_numpy(fields).permute(0, 3, 1, 2), flow, damaged)
+    return found
