@@ -3,6 +3,7 @@
 import logging
 import threading
 
+import cv2
 import pytest
 import torch
 
@@ -40,9 +41,11 @@ def test_items_are_counted_by_what_became_of_them(caplog):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_libraries_have_one_thread_in_every_worker(workers):
     threads = []  # how sums are rounded depends on their number, results must not
-    run_batch(range(4), lambda item: threads.append(torch.get_num_threads()) or True, name=str,
+    before = cv2.getNumThreads()
+    run_batch(range(4), lambda item: threads.append((torch.get_num_threads(),
+                                                     cv2.getNumThreads())) or True, name=str,
               label="test", workers=workers)
-    assert threads == [1] * 4
+    assert threads == [(1, 1)] * 4 and cv2.getNumThreads() == before
 
 
 def test_exit_status():

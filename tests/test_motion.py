@@ -1,12 +1,14 @@
 """Squares, masks and motion grids: known shapes land where they should."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 
 from models.flow import DisFlow
-from models.motion import (COARSE, FINE, SIDE, MotionGrid, cut_mask, cut_square, motion_grid,
-                           steady_square)
+from models.motion import (COARSE, FINE, SIDE, MotionGrid, cut_mask, cut_square, in_blocks,
+                           motion_grid, steady_square)
 
 
 def grid(seed: int = 0, cells: int = FINE, pairs: int = 3) -> MotionGrid:
@@ -70,6 +72,43 @@ def test_a_rectangle_lands_where_it_should(square, box, seen):
     assert (picture[inner] > 240).all()
     size = (seen[0].stop - seen[0].start) * (seen[1].stop - seen[1].start)
     assert mask.sum() == pytest.approx(size, rel=0.06)
+
+
+@pytest.mark.parametrize("square", [(7.3, 11.6, 300.4), (3.2, 1.7, 500.3), (40.5, 20.25, 777.0)])
+def test_a_shrunk_square_lands_between_pixels(square):
+    """Of slopes averages are exact, and tell where the middle of every pixel of the square lies."""
+    rows, columns = np.mgrid[:803, :901]  # no multiples of what it is divided by
+    slopes = np.dstack([columns, rows, columns + rows]).astype(np.float32) + 0.5
+    middles = (np.arange(SIDE) + 0.5) * square[2] / SIDE
+    found = cut_square(slopes, square)
+    assert np.allclose(found[..., 0], middles + square[0], atol=0.05)
+    assert np.allclose(found[..., 1], middles[:, None] + square[1], atol=0.05)
+
+
+@pytest.mark.parametrize("side, times, shape", [((90, 120), 4, (22, 30)), ((90, 120), 1, (90, 120)),
+                                                ((3, 500), 4, (1, 166))])
+def test_blocks_are_averaged(side, times, shape):
+    image = np.random.default_rng(0).integers(0, 255, side).astype(np.float32)
+    small, shrunk = in_blocks(image, times)
+    assert small.shape == shape and shrunk == side[0] // shape[0]
+    assert small[0, 0] == pytest.approx(image[:shrunk, :shrunk].mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("cells", [FINE, COARSE])
+def test_motion_of_a_cell_is_the_mean_over_its_person(cells):
+    rng = np.random.default_rng(0)
+    flows = rng.normal(0, 2, (3, SIDE, SIDE, 2)).astype(np.float32)
+    masks = rng.random((4, SIDE, SIDE)).astype(np.float32)
+    masks[:, :40] = 0
+    estimator = SimpleNamespace(flow=lambda first, second: flows)
+    found = motion_grid(np.zeros((4, SIDE, SIDE, 3), np.uint8), masks, estimator, cells)
+    step, last = SIDE // cells, cells - 1
+    block = slice(last * step, SIDE), slice(2 * step, 3 * step)
+    mask = masks[1][block]
+    assert found.weight[1, last, 2] == pytest.approx(mask.mean(), rel=1e-5)
+    expected = (flows[1][block] * mask[..., None]).sum(axis=(0, 1)) / mask.sum()
+    assert np.allclose(found.flow[1, last, 2], expected, atol=1e-5)
+    assert not found.flow[:, 0].any() and not found.weight[:, 0].any()
 
 
 def test_outside_repeats_the_border_and_holds_nobody():

@@ -222,7 +222,7 @@ def test_main_trains_writes_and_resumes(photos, tmp_path):
     network.load_state_dict(state)
     assert all(value.dtype == torch.float16 for value in state.values())
     card = json.loads(weights.with_suffix(".json").read_text())
-    assert card["step"] == 2 and {"raft", "dis_medium", "zero"} <= set(card["metrics"])
+    assert card["step"] == 2 and {"raft", "dis", "dis_medium", "zero"} <= set(card["metrics"])
     assert str(tmp_path) not in weights.with_suffix(".json").read_text()
     with pytest.raises(ValueError, match="--resume"):
         train_raft.main(photos, None, out, steps=2, **small)

@@ -1,0 +1,34 @@
+"""Networks of TFLite files: the same answers as through another runtime."""
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from models.fetch import FACE_DETECTION, SELFIE_SEGMENTATION, ModelFileError, fetch
+from models.tflite import load_tflite
+
+
+def answer_of_opencv(path, pictures):
+    """What OpenCV's importer has of it: the last output."""
+    network = cv2.dnn.readNetFromTFLite(np.frombuffer(path.read_bytes(), np.uint8))
+    network.setInput(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
+    return network.forward()
+
+
+@pytest.mark.parametrize("wanted, side, answers", [
+    (SELFIE_SEGMENTATION, 256, [(1, 256, 256, 1)]),
+    (FACE_DETECTION, 128, [(1, 896, 16), (1, 896, 1)])], ids=["selfie", "face"])
+def test_the_answers_are_those_of_another_runtime(wanted, side, answers):
+    path = fetch(wanted)
+    picture = cv2.resize(data.astronaut(), (side, side)).astype(np.float32)[None] / 255
+    found = load_tflite(path, (1, side, side, 3), answers)(picture)
+    assert [one.shape for one in found] == answers
+    expected = answer_of_opencv(path, picture)
+    assert np.ptp(expected) > 0.5
+    assert np.abs(found[0].ravel() - expected.ravel()).max() < 1e-3 * np.abs(expected).max()
+
+
+def test_a_network_of_another_form_is_told_both_forms():
+    with pytest.raises(ModelFileError, match=r"1x128x128x3 -> 1x896x16 \(1x128x128x3 -> 1x896x16, "):
+        load_tflite(fetch(FACE_DETECTION), (1, 128, 128, 3), [(1, 896, 16)])
