@@ -138,17 +138,6 @@ def test_a_head_at_rest_tells_nothing_of_its_mapping():
     assert pair.explained(np.arange(COUNT)) == pytest.approx(0, abs=1e-6)
 
 
-def test_what_a_place_could_explain():
-    """All, where the source moves; nothing, where it rests, whatever the fake does."""
-    source, line = pictures(), np.arange(START, START + COUNT)
-    true = pair_of(source[START:START + COUNT], source)
-    assert true.expected(line) > 0.95
-    elsewhere = true.expected(line + 6)
-    assert elsewhere > 0.5 and true.explained(line + 6) < elsewhere - 0.2
-    resting = pair_of(source[START:START + COUNT], [source[0]] * len(source))
-    assert resting.expected(line) == pytest.approx(0, abs=1e-6)
-
-
 def test_too_few_pixels_of_a_person_tell_nothing():
     source = pictures()
     pair = pair_of(source[:5], source)
@@ -156,5 +145,4 @@ def test_too_few_pixels_of_a_person_tell_nothing():
     weight[:LEAST_PIXELS - 1] = 1
     empty = replace(pair, fake=replace(pair.fake, weight=weight))
     assert pair.tells and not empty.tells and empty.explained(np.arange(5)) is None
-    assert empty.expected(np.arange(5)) is None
     assert np.array_equal(empty.corrected(np.arange(5)).mapping, SAME)

@@ -197,15 +197,15 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     best = max(refined(Place(mapped, alignment)), replace(
         one, view=plain, alignment=alignment, hypothesis=plain.judge(alignment)),
                key=lambda found: found.hypothesis.motion_score)
-    alignment, pixels = in_time(best, fake.unchanged(), person, onto, read_source)
+    alignment, explained = in_time(best, fake.unchanged(), person, onto, read_source)
     return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
-        best.view.judge(alignment), picture_score=mapping.agreement, **pixels))
+        best.view.judge(alignment), picture_score=mapping.agreement, pixel_score=explained))
 
 
 def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
-            read_source: ReadSource) -> tuple[Alignment, dict[str, float | None]]:
-    """A place's alignment to the frame, as motion and pictures together have it, and what its
-    single pixels say then (a hypothesis's pixel_score and pixel_reach).
+            read_source: ReadSource) -> tuple[Alignment, float | None]:
+    """A place's alignment to the frame, as motion and pictures together have it, and how well its
+    single pixels fit then (HeldPair.explained()).
 
     unchanged: held_pixels.unchanged_share() of the fake; person: what it shows, forwards in the
     source's time; onto: [2, 3], maps its square to the source's, in units of their sides. Raises
@@ -231,9 +231,7 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
         line = likeliest_line(view.scores, near, view.usual_rates, held, unchanged)
         near = alignment = line if coarse else or_dropped(view.scores, line, near,
                                                           view.usual_rates, pair)
-    held = held.corrected(near.at)
-    return alignment, {"pixel_score": held.explained(near.at),
-                       "pixel_reach": held.expected(near.at)}
+    return alignment, held.corrected(near.at).explained(near.at)
 
 
 def film_around(source: IndexedSource, at: np.ndarray,

@@ -51,7 +51,6 @@ class Hypothesis:
     # each other at the same moments; None where that was not tried
     pixel_score: float | None = None  # share of what changes in single pixels that the source
     # explains, below 1; None where they could not be compared
-    pixel_reach: float | None = None  # what that would be if the fake came from there
     copy_of: str | None = None  # another source that has the same footage there
 
     @property

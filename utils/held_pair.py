@@ -121,16 +121,15 @@ class HeldPair:
         lines: [L, n] frames of the source. Twice negative log likelihoods: one contrast, a noise of
         unknown strength for every pixel.
         """
-        energy = self.fake.changes[1]
-        return np.array([self._misfit(_rest(energy, *self._along(line))[1]) for line in lines])
-
-    def _along(self, line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """[Q], twice: what the fake's pixels have in common with what it would show along a line,
-        and the energies of that."""
-        shown = self._shows(line, self._source)
-        sums = self.fake.counts * shown
-        return (np.einsum("np,np->p", self.fake.changes[0], shown),
-                np.einsum("np,np->p", sums, shown) - sums.sum(axis=0)**2 / self._counts)
+        weighted, energy = self.fake.changes
+        found = []
+        for line in lines:
+            shown = self._shows(line, self._source)
+            common = np.einsum("np,np->p", weighted, shown)
+            sums = self.fake.counts * shown
+            own = np.einsum("np,np->p", sums, shown) - sums.sum(axis=0)**2 / self._counts
+            found.append(self._misfit(_rest(energy, common, own)[1]))
+        return np.array(found)
 
     def explained(self, line: np.ndarray) -> float | None:
         """Share of what changes in the fake's pixels that the source's explain along a line.
@@ -138,19 +137,10 @@ class HeldPair:
         line: [n] frames of the source. Below 0 where they would do better without; a mean over
         pixels in logarithms. None where too little of a person is seen.
         """
-        return self._share(float(self.misfits(line[None])[0])) if self.tells else None
-
-    def expected(self, line: np.ndarray) -> float | None:
-        """What explained() would be if the fake were made along a line: near 0 where what changes
-        in the source is little beside the noise of the copy."""
         if not self.tells:
             return None
-        own = self._along(line)[1]
-        return self._share(self._misfit(np.maximum(self.fake.changes[1] - own, 0)))
-
-    def _share(self, misfit: float) -> float:
-        """The share of what changes that is explained where a misfit is left."""
-        gain = self._misfit(self.fake.changes[1]) - misfit
+        energy = self.fake.changes[1]
+        gain = self._misfit(energy) - float(self.misfits(line[None])[0])
         return 1 - float(np.exp(-gain / INDEPENDENT / (self._counts + AVERAGE).mean()))
 
     def fitted(self, line: np.ndarray) -> tuple[float, np.ndarray]:
