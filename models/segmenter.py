@@ -1,7 +1,8 @@
 """Person segmentation: frames in, probability of "person" per pixel out.
 
 Networks: MediaPipe's selfie segmentation (Apache-2.0; MobileNetV3-like, 256x256, run by
-OpenVINO on the processor), or DeepLabV3 with MobileNetV3 (Chen et al. 2017, Howard et al. 2019) from torchvision.
+OpenVINO on the processor), or DeepLabV3 with MobileNetV3 (Chen et al. 2017, Howard et al. 2019)
+from torchvision.
 """
 
 from functools import cached_property

@@ -41,6 +41,7 @@ class TFLiteNetwork:
 
     def __init__(self, path: Path):
         model = _model(path)
+        self.pictures: Form = tuple(model.input().shape)
         self._request = openvino.Core().compile_model(model, "CPU",
                                                       ONE_THREAD).create_infer_request()
 
@@ -69,10 +70,9 @@ def load_tflite(path: Path, pictures: Form, answers: list[Form], *, known: bool 
 
 def forms(path: Path) -> str:
     """Forms of a network's input and outputs, once it has answered an empty picture."""
-    model = _model(path)
-    pictures = tuple(model.input().shape)
-    answers = TFLiteNetwork(path)(np.zeros(pictures, np.float32))
-    return _text(pictures, [answer.shape for answer in answers])
+    network = TFLiteNetwork(path)
+    answers = network(np.zeros(network.pictures, np.float32))
+    return _text(network.pictures, [answer.shape for answer in answers])
 
 
 def _model(path: Path) -> openvino.Model:

@@ -3,7 +3,7 @@
 `<trace root>/motion/<video id>.npz`. A source is read once, in chunks, and shared by all fakes.
 
 Memory does not grow with the length of a source. While one thread decodes, others make masks of
-some of its frames and measure motion, CHUNK frames at a time; a source waits with THREADS + 2 such
+some of its frames and measure motion, CHUNK frames at a time; a source waits with CORES + 2 such
 pieces at most, and what is finished goes to the disk. Later the arrays stay in the file, mapped into
 memory, 1.7 KB a frame that the system may drop at any time; what is compared is prepared in
 float32, 5 KB a frame, of sections of bounded length (utils/sections.py), and kept up to
@@ -39,7 +39,7 @@ MASK_EVERY = 5  # source frames between two person masks
 MASKS_AHEAD = 4  # pictures of a source that wait for theirs
 CHUNK = 64  # source frames measured at a time
 PREPARED_BYTES = 256 << 20  # of prepared motion that is kept, some 50,000 frames
-THREADS = os.cpu_count() or 1  # that make masks, and as many that make motion of them
+CORES = os.cpu_count() or 1  # threads that make masks, and as many that measure motion
 PIECE = 4096  # frames of stored arrays looked at at a time
 
 
@@ -86,8 +86,8 @@ class MotionIndex:
     segmenter: Callable[[], Segmenter]
     overwrite: bool = False
     prepared: ByteCache[SourceMotion] = field(default_factory=lambda: ByteCache(PREPARED_BYTES))
-    masking: ThreadPoolExecutor = field(default_factory=lambda: helpers(THREADS))
-    measuring: ThreadPoolExecutor = field(default_factory=lambda: helpers(THREADS))
+    masking: ThreadPoolExecutor = field(default_factory=lambda: helpers(CORES))
+    measuring: ThreadPoolExecutor = field(default_factory=lambda: helpers(CORES))
 
     @property
     def settings(self) -> dict:
@@ -216,7 +216,7 @@ class MotionIndex:
             if max(len(times), len(crops)) == CHUNK:
                 pieces.append(self.measuring.submit(piece, times, crops, masks))
                 times, crops, masks = [], crops[-1:], masks[-1:]
-                if len(pieces) > THREADS:
+                if len(pieces) > CORES:
                     yield pieces.popleft().result()
         pieces.append(self.measuring.submit(piece, times, crops, masks))
         while pieces:
