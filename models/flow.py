@@ -35,9 +35,9 @@ class FlowEstimator(Protocol):
 def make_dis() -> cv2.DISOpticalFlow:
     """OpenCV's Dense Inverse Search, its medium preset with fewer steps and smoother.
 
-    Chosen on generated pairs of training pictures. models/training/train_raft.py tells what it finds
-    on held-out ones, beside the preset: motion signature 0.619 against 0.611, of calm pairs 0.390
-    against 0.381, end-point error 0.69 against 0.75 px.
+    Chosen on generated pairs of training pictures. models/training/train_raft.py tells what it
+    finds on held-out ones, beside the preset: motion signature 0.619 against 0.611, of calm pairs
+    0.390 against 0.381, end-point error 0.69 against 0.75 px.
     """
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setGradientDescentIterations(5)  # 25 follow the noise of a coarse copy

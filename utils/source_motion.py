@@ -4,8 +4,8 @@
 
 Memory does not grow with the length of a source. While one thread decodes, others make masks of
 some of its frames and measure motion, CHUNK frames at a time; a source waits with CORES + 2 such
-pieces at most, and what is finished goes to the disk. Later the arrays stay in the file, mapped into
-memory, 1.7 KB a frame that the system may drop at any time; what is compared is prepared in
+pieces at most, and what is finished goes to the disk. Later the arrays stay in the file, mapped
+into memory, 1.7 KB a frame that the system may drop at any time; what is compared is prepared in
 float32, 5 KB a frame, of sections of bounded length (utils/sections.py), and kept up to
 PREPARED_BYTES.
 """
