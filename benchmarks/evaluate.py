@@ -7,7 +7,9 @@ The truth is a CSV with the columns `fake,source,start_frame,end_frame,tier` (an
 original is not in the database; several rows per fake: stitched stretches), or comes from the names
 of a public data set (benchmarks/truths.py). Prints every fake beside its truth and a table per
 tier with 95 % intervals; a wrong source counts as a miss of the frames as well, and so does a fake
-with a source that was given none. --full adds lengths, frame errors, retrieval, rejection and
+with a source that was given none. Of sources that show the same footage (--same-footage) any is
+right, though only the fake's own has frames that can be judged; --leave-out leaves all of them out.
+--full adds lengths, frame errors, retrieval, rejection and
 calibration (benchmarks/scores.py says how each is taken).
 """
 
@@ -49,14 +51,15 @@ _SHARES = ("R@", "±", "right source", "FPR", "rejected", "right answers")
 def main(traces: Path = Path("step5_flow_trace/traces.csv"), truth: Path | None = None,
          truth_names: str | None = None, fake_root: Path = Path("./fake_data/"),
          source_root: Path = Path("./source_data/"), metadata: Path | None = None,
-         ranking: Path | None = None, leave_out: bool = False, full: bool = False,
-         csv: Path | None = None, picture: Path | None = None, plots: Path | None = None,
+         ranking: Path | None = None, leave_out: bool = False,
+         same_footage: Sequence[Sequence[str]] = (), full: bool = False, csv: Path | None = None, picture: Path | None = None, plots: Path | None = None,
          quiet: bool = False) -> list[Measure]:
     """Print the comparison and return all its figures.
 
     Raises InputError when a table cannot be read or there is no truth.
     """
-    stretches = _truth(truth, truth_names, fake_root, source_root, metadata)
+    stretches = truths.with_copies(
+        _truth(truth, truth_names, fake_root, source_root, metadata), same_footage)
     outcomes, asked = gather(traces, stretches, leave_out)
     measures = figures(outcomes, asked, ranking)
     if not quiet:
@@ -119,6 +122,8 @@ def listing(outcomes: Sequence[Outcome]) -> str:
         good = near if o.sources else o.verdict == NO_SOURCE
         exact = not o.sources or o.start is None or o.start_error + o.end_error == 0
         mark = ("" if exact else "  off by a frame") if good else "  <-- differs"
+        if o.right_source and o.start is not None and not o.frames_known:
+            mark = "  another copy of it"
         true = "/".join(o.sources[:2]) + ("/..." if len(o.sources) > 2 else "")
         lines.append((o.fake, o.verdict, _place(o.found_source, o.found_start, o.found_end),
                       _place(true, o.start, o.end) if true else "not in the database",
@@ -208,6 +213,10 @@ if __name__ == "__main__":
                         help="scene_ranking.csv of step 4, to judge the scene stage as well")
     parser.add_argument("--leave-out", action="store_true",
                         help="ask every fake once more as if its own source were missing")
+    parser.add_argument("--same-footage", nargs="+", action="append", default=[],
+                        metavar="SOURCE",
+                        help="these sources show the same footage, any of them is right; once per "
+                             "group")
     parser.add_argument("--full", action="store_true", help="print all tables")
     parser.add_argument("--csv", type=Path, help="write all figures to this file")
     parser.add_argument("--picture", type=Path,

@@ -2,7 +2,8 @@
 
 Every fake is a stretch of a clip with another person's face (or, tier "lipsync", a re-animated
 mouth), then one tier of edits. Written are `source_data/` (the database), `fake_data/` and
-`truth.csv`. A share of the clips is left out of the database: their fakes have no source in it.
+`truth.csv`. A share of the clips is left out of the database: their fakes have no source in it
+(clips that show the same footage, --same-footage, are left out together).
 """
 
 import argparse
@@ -80,11 +81,23 @@ def plan(clips: Sequence[Clip], fakes_per_source: int, seed: int, tiers: Sequenc
     return jobs
 
 
-def read_clips(video_root: Path, absent: float, seed: int) -> list[Clip]:
-    """All usable clips of a folder; a share of them, chosen by the seed, marked absent."""
+def read_clips(video_root: Path, absent: float, seed: int,
+               same_footage: Sequence[Sequence[str]] = ()) -> list[Clip]:
+    """All usable clips of a folder; a share of them, chosen by the seed, marked absent.
+
+    same_footage: groups of names that are absent together. Raises InputError for one that is not
+    there.
+    """
     videos = find_videos(video_root)
     order = np.random.default_rng([seed, 0]).permutation(len(videos))
     gone = set(order[:round(absent * len(videos))].tolist())
+    number_of = {video.name: number for number, video in enumerate(videos)}
+    for group in same_footage:
+        if missing := [name for name in group if name not in number_of]:
+            raise InputError(f"--same-footage {missing[0]}: no such video in {video_root}")
+        together = {number_of[name] for name in group}
+        if together & gone:
+            gone |= together
     clips = []
     for number, video in enumerate(videos):
         try:
@@ -106,14 +119,15 @@ def _link(source: Path, target: Path) -> None:
 
 def main(video_root: Path, out_root: Path, fakes_per_source: int = 4, seed: int = 0,
          tiers: Sequence[str] = tuple(edits.TIERS), lengths: Sequence[int] = LENGTHS,
-         absent: float = 0.1, workers: int = 0, overwrite: bool = False) -> Summary:
+         absent: float = 0.1, same_footage: Sequence[Sequence[str]] = (), workers: int = 0,
+         overwrite: bool = False) -> Summary:
     """Make the set. Fakes that are there already, made with the same settings, are kept."""
     unknown = set(tiers) - set(edits.TIERS)
     if unknown or not tiers or not lengths or min(lengths) < 1 or not 0 <= absent < 1:
         raise InputError(f"absent is {absent} (0 to below 1), lengths are {list(lengths)} (1 or "
                          f"more), unknown tiers {sorted(unknown)}; known: {', '.join(edits.TIERS)}")
     out_root = Path(out_root)
-    clips = read_clips(Path(video_root), absent, seed)
+    clips = read_clips(Path(video_root), absent, seed, same_footage)
     (out_root / "fake_data").mkdir(parents=True, exist_ok=True)
     for clip in clips:
         if not clip.absent:
@@ -172,5 +186,8 @@ if __name__ == "__main__":
     parser.add_argument("--absent", type=float, default=0.1,
                         help="share of the clips to leave out of the database "
                              "(default: %(default)s)")
+    parser.add_argument("--same-footage", nargs="+", action="append", default=[],
+                        metavar="CLIP", help="clips that show the same footage are left out "
+                                             "together; once per group")
     add_common_options(parser)
     run_step(main, parser)

@@ -8,7 +8,7 @@ stretch's own first and last frame of the fake: where the row covers another par
 places in the source are extrapolated along its own line.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.truths import Stretch, by_fake
 from utils.decision import NO_SOURCE, TRACED
@@ -47,14 +47,14 @@ class Outcome:
     fake: str
     tier: str
     sources: tuple[str, ...]  # any of them right; empty when its original is not in the database
-    start: int | None  # true source frames; None where the truth does not tell
+    start: int | None  # true frames of the first source; None where the truth does not tell
     end: int | None
     frames: int  # of the stretch in the fake; 0: not known
     verdict: str
     found_source: str = ""
     found_start: int | None = None  # at the same frames of the fake as start and end
     found_end: int | None = None
-    iou: float = 0.0  # of the source frames as the row names them; 0 when the source is wrong
+    iou: float = 0.0  # of the source frames as the row names them; 0 for another source
     confidence: float = 0.0
 
     @property
@@ -62,8 +62,13 @@ class Outcome:
         return self.found_source in self.sources
 
     @property
+    def frames_known(self) -> bool:
+        """Whether the found source is the one whose frames the truth tells."""
+        return self.start is not None and self.found_source in self.sources[:1]
+
+    @property
     def start_error(self) -> float:
-        """Frames; infinite for a wrong source or where no frames are given."""
+        """Frames; infinite for another source or where no frames are given."""
         return self._error(self.found_start, self.start)
 
     @property
@@ -71,8 +76,7 @@ class Outcome:
         return self._error(self.found_end, self.end)
 
     def _error(self, found: int | None, true: int | None) -> float:
-        told = self.right_source and found is not None and true is not None
-        return abs(found - true) if told else float("inf")
+        return abs(found - true) if self.frames_known and found is not None else float("inf")
 
     @property
     def right(self) -> bool:
@@ -157,10 +161,11 @@ def _with_answer(empty: Outcome, row: Found, first: int, last: int) -> Outcome:
     start = end = None
     if row.start is not None:
         start, end = round(row.place_at(first)), round(row.place_at(last))
-    told = row.source in empty.sources and start is not None and empty.start is not None
-    iou = overlap((empty.start, empty.end), (row.start, row.end)) if told else 0.0
-    return Outcome(empty.fake, empty.tier, empty.sources, empty.start, empty.end, empty.frames,
-                   row.verdict, row.source, start, end, iou, row.confidence)
+    found = replace(empty, verdict=row.verdict, found_source=row.source, found_start=start,
+                    found_end=end, confidence=row.confidence)
+    if not found.frames_known or start is None:
+        return found
+    return replace(found, iou=overlap((empty.start, empty.end), (row.start, row.end)))
 
 
 def overlap(one: tuple[int, int], other: tuple[int, int]) -> float:

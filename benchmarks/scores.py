@@ -73,7 +73,7 @@ def frame_measures(group: str, outcomes: Sequence[Outcome]) -> list[Measure]:
     a miss) and among those whose source is right."""
     here = [o for o in outcomes if o.sources]
     known = [o for o in here if o.start is not None]
-    given = [o for o in known if o.right_source]
+    given = [o for o in known if o.frames_known]
     rows = [share("right source", group, [o.right_source for o in here])]
     for cases, note in ((known, ""), (given, GIVEN)):
         for end in ("start", "end"):

@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from utils.files import InputError
@@ -17,7 +18,7 @@ class Stretch:
     fake: str  # file name under the fakes' root
     tier: str  # the kind of edit
     sources: tuple[str, ...]  # file names, any of them right; empty: not in the database
-    start: int | None  # source frame of its first frame; None: not known
+    start: int | None  # frame of the first source of its first frame; None: not known
     end: int | None  # of its last; None: source and fake number their frames alike from start on
     fake_start: int = 0  # frames of the fake
     fake_end: int | None = None  # None: to its end
@@ -117,6 +118,19 @@ def _read_object(path: Path) -> dict:
     if not isinstance(content, dict):
         raise InputError(f"{path}: not DFDC's metadata.json, which maps file names to labels")
     return content
+
+
+def with_copies(truth: list[Stretch], groups: Sequence[Sequence[str]]) -> list[Stretch]:
+    """The truth where any source of a group is right as well whose own source is one of it: they
+    show the same footage. Raises InputError for a name that is in two groups."""
+    known = [name for group in groups for name in set(group)]
+    if len(known) > len(set(known)):
+        raise InputError("--same-footage: a source is named twice; join the groups that share it")
+    others = {name: tuple(other for other in dict.fromkeys(group) if other != name)
+              for group in groups for name in group}
+    return [replace(s, sources=tuple(dict.fromkeys(
+        [*s.sources, *(other for name in s.sources for other in others.get(name, ()))])))
+        for s in truth]
 
 
 def by_fake(truth: list[Stretch]) -> dict[str, list[Stretch]]:

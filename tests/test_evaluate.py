@@ -12,7 +12,7 @@ from benchmarks.confusion import NOTHING, count_pairs
 from benchmarks.evaluate import judge, main, summary
 from benchmarks.outcomes import Found, compare, overlap, read_found
 from benchmarks.scores import frame_measures, length_group
-from benchmarks.truths import Stretch, read_truth
+from benchmarks.truths import Stretch, read_truth, with_copies
 from utils.files import InputError, read_image
 from utils.tables import Trace, read_table, write_table
 
@@ -227,6 +227,21 @@ def test_the_command_writes_all_figures_and_the_picture(tables, tmp_path):
 def test_a_picture_of_an_unknown_kind_is_an_error(tables, tmp_path):
     done = run("--traces", tables[0], "--truth", tables[1], "--picture", tmp_path / "found.txt")
     assert done.returncode == 1 and "found.txt" in done.stderr.splitlines()[-1]
+
+
+def test_another_copy_of_the_footage_is_a_right_source_without_frames(tables):
+    done = run("--traces", tables[0], "--truth", tables[1], "--same-footage", "b.mp4", "a.mp4")
+    assert done.returncode == 0, done.stderr
+    listed = {line.split()[0]: line for line in done.stdout.splitlines() if line.split()}
+    assert listed["wrong.mp4"].endswith("another copy of it") and "differs" in listed["none.mp4"]
+    assert "| all | 6 | 66.7 %" in done.stdout and "traced to a wrong source: 1" in done.stdout
+    truth = with_copies(read_truth(tables[1]), [("b.mp4", "a.mp4")])
+    rows = {m.metric: m for m in judge(tables[0], truth)[1] if m.group == "all"}
+    assert (rows["start ±5"].value, rows["start ±5"].count) == (0.5, 6)  # as without
+    assert rows["start ±5, source right"].count == 3
+    assert rows["rejected without a source"].count == 2
+    with pytest.raises(InputError, match="twice"):
+        with_copies(truth, [("b.mp4", "a.mp4"), ("c.mp4", "a.mp4")])
 
 
 def test_confusion_counts(tables):

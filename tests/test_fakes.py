@@ -225,6 +225,17 @@ def test_same_seed_same_fakes_and_resume(clips, tmp_path):
     assert again.done == [rows[0]["fake"]] and len(again.skipped) == 3
 
 
+def test_clips_of_the_same_footage_are_absent_together(clips):
+    names = sorted(path.name for path in clips.iterdir())
+    absent = {clip.name for clip in make_fakes.read_clips(clips, 0.5, 7)}
+    apart = [clip.absent for clip in make_fakes.read_clips(clips, 0.5, 7)]
+    together = [clip.absent for clip in make_fakes.read_clips(clips, 0.5, 7, [names])]
+    assert absent == set(names) and sorted(apart) == [False, True] and together == [True, True]
+    assert not any(clip.absent for clip in make_fakes.read_clips(clips, 0.0, 7, [names]))
+    with pytest.raises(InputError, match="other.mp4"):
+        make_fakes.read_clips(clips, 0.5, 7, [["other.mp4", *names]])
+
+
 def test_wrong_options_are_refused(clips, tmp_path):
     with pytest.raises(InputError, match="unknown tiers"):
         make_fakes.main(clips, tmp_path, tiers=["no such tier"])

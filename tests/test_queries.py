@@ -11,7 +11,7 @@ from benchmarks.outcomes import Found
 from benchmarks.queries import (LEFT_OUT, Evidence, leave_out, make_queries, read_evidence,
                                 read_ranking)
 from benchmarks.scores import micro_ap, rejection_measures, retrieval_measures
-from benchmarks.truths import Stretch
+from benchmarks.truths import Stretch, with_copies
 from utils import decision
 from utils.decision import Hypothesis
 from utils.files import InputError, write_json
@@ -117,6 +117,13 @@ def traced(tmp_path) -> Path:
         Trace("sub/one.mp4", 0, 24, "traced", "a.mp4", 3, 27, 0.1, 1.1, 1.0, 0, 0.9, 0.95,
               float(chances[0]), "b.mp4", "")])
     return tmp_path / "traces.csv"
+
+
+def test_another_copy_of_the_footage_is_left_out_as_well(traced):
+    truth = with_copies([Stretch("sub/one.mp4", "clean", ("a.mp4",), 3, 27)], [["b.mp4", "a.mp4"]])
+    evidence = read_evidence(traced.parent, ["sub/one.mp4"])
+    assert {h.source for h in evidence["sub/one.mp4"][0].hypotheses} == {"a.mp4", "b.mp4"}
+    assert leave_out(truth, evidence) == ([], [], {})
 
 
 def test_leaving_its_source_out_makes_a_source_less_query(traced):
