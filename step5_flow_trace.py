@@ -54,7 +54,7 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 15  # to be raised when the same input would be traced another way
+METHOD = 16  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 
@@ -249,7 +249,8 @@ def trace_stretch(views: list[View], fake: Fake, made_with: dict,
     trace = answer.make_trace(fake.record.file, fake.frames, made_with["candidates"], hypotheses,
                               chances, lambda name: load(source_id(made_with["candidates"], name)),
                               made_with["unreadable"])
-    order = np.argsort(-chances[:-1], kind="stable")
+    place = decision.named(hypotheses, chances, answer.persons_seen(made_with["candidates"]))
+    order = sorted(range(len(found)), key=lambda i: (i != place, -chances[i]))
     evidence = {"names": decision.FEATURES, "frames": len(fake.frames),
                 "movement_px": fake.movement, "unchanged_share": round(unchanged, 4),
                 "values": [[round(float(v), 5) for v in features[i]] for i in order],

@@ -160,13 +160,17 @@ def decide(hypotheses: list[Hypothesis], known: Evidence,
     """The answer when only these hypotheses are there, for a stretch that begins at frame 0."""
     features = decision.evidence(hypotheses, known.frames, known.movement_px, known.unchanged)
     chances = decision.probabilities(features, coefficients)
-    ranked = [hypotheses[i] for i in np.argsort(-chances[:-1], kind="stable")]
+    place = decision.named(hypotheses, chances)
+    order = sorted(range(len(hypotheses)), key=lambda i: (i != place, -chances[i]))
+    ranked = [hypotheses[i] for i in order]
     evidence = replace(known, hypotheses=ranked, no_source=float(chances[-1]))
     word = decision.verdict(hypotheses, chances, known.frames)
     best, last = ranked[0], known.frames - 1
     if word == NO_SOURCE:
         return Found("", word, "", float(chances[-1]), 0, last), evidence
-    return Found("", word, best.source, float(chances[:-1].max()), 0, last, best.start,
+    if not decision.tells_frames(chances, place):
+        return Found("", word, best.source, 0.0, 0, last), evidence
+    return Found("", word, best.source, float(chances[place]), 0, last, best.start,
                  best.end), evidence
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from utils import decision
-from utils.decision import FEATURES, Hypothesis, evidence, explain, probabilities, verdict
+from utils.decision import (FEATURES, Hypothesis, evidence, explain, named, probabilities,
+                            tells_frames, verdict)
 from utils.files import InputError, write_json
 
 PLACE = Hypothesis(source="a.mp4", start=10, end=34, rate=1.0, flip=0, motion_score=0.8,
@@ -108,7 +109,22 @@ def test_better_motion_is_more_likely():
     ([0.6, 0.1, 0.3], "traced"), ([0.51, 0.49], "traced"), ([0.1, 0.85, 0.05], "traced"),
     ([0.4, 0.4, 0.2], "ambiguous"), ([0.3, 0.3, 0.4], "ambiguous")])
 def test_verdict_is_the_word_of_the_majority(chances, word):
-    assert verdict([PLACE] * (len(chances) - 1), np.array(chances), 25) == word
+    unseen = replace(PLACE, picture_score=0.3)
+    assert verdict([unseen] * (len(chances) - 1), np.array(chances), 25) == word
+
+
+def test_where_the_person_is_seen_an_unlikely_place_is_no_rejection():
+    strangers, take = replace(PLACE, picture_score=None), replace(PLACE, source="b.mp4")
+    places, chances = [strangers, take, replace(take, start=90)], np.array([0.2, 0.15, 0.05, 0.6])
+    assert verdict(places, chances, 25) == "ambiguous" and named(places, chances) == 1
+    assert tells_frames(chances, 1) and not tells_frames(np.array([0.2, 0.05, 0.05, 0.7]), 1)
+    assert verdict(places[:1], np.array([0.2, 0.8]), 25) == "no_source"
+    assert named(places[:1], np.array([0.2, 0.8])) is None and named([], np.array([1.0])) is None
+    assert verdict(places[:1], np.array([0.2, 0.8]), 25, {"a.mp4"}) == "ambiguous"
+    assert named(places, np.array([0.5, 0.1, 0.0, 0.4])) == 0  # likelier than none: motion decides
+    told = explain("ambiguous", places, chances, 1)
+    assert "pictures agree 0.80" in told and "another take" in told and "15 %" in told
+    assert "no frames" in explain("ambiguous", places, np.array([0.2, 0.05, 0.05, 0.7]), 1)
 
 
 def test_very_short_fakes_are_never_traced():
@@ -150,7 +166,7 @@ def test_copies_of_one_footage_share_the_probability():
     chances = probabilities(rows, decision.load_coefficients())
     assert chances[0] == chances[1]
     assert verdict([place, copy, stranger], chances, 25) == "ambiguous"
-    text = explain("ambiguous", [place, copy, stranger], chances)
+    text = explain("ambiguous", [place, copy, stranger], chances, 0)
     assert "a.mp4 10-34" in text and "b.mp4 10-34" in text and "c.mp4" not in text
 
 
@@ -162,18 +178,20 @@ def test_a_copy_that_fits_a_little_worse_is_still_named():
     assert verdict([PLACE, copy], np.array([0.9, 0.05, 0.05]), 25) == "traced"
 
 
-@pytest.mark.parametrize("chances, word", [([0.9, 0.1], "traced"), ([0.4, 0.1, 0.5], "ambiguous"),
+@pytest.mark.parametrize("chances, word", [([0.9, 0.1], "traced"), ([0.45, 0.1, 0.45], "ambiguous"),
                                            ([0.1, 0.9], "no_source")])
 def test_explanations_are_plain(chances, word):
     places = [PLACE, replace(PLACE, source="b.mp4")][:len(chances) - 1]
-    text = explain(word, places, np.array(chances))
+    if word == "no_source":
+        places = [replace(place, picture_score=0.3) for place in places]
+    text = explain(word, places, np.array(chances), 0)
     assert "0.80" in text and f"{100 * chances[0]:.0f} %" in text
     assert ("a.mp4" in text) == (word == "no_source")
-    assert "pictures agree 0.80" in text
+    assert f"pictures agree {places[0].picture_score:.2f}" in text
     unseen = replace(PLACE, picture_score=None, pixel_score=None)
-    told = explain(word, [replace(unseen, inliers=31), *places[1:]], np.array(chances))
+    told = explain(word, [replace(unseen, inliers=31), *places[1:]], np.array(chances), 0)
     assert "31 local features" in told
-    told = explain(word, [replace(unseen, pose_score=None), *places[1:]], np.array(chances))
+    told = explain(word, [replace(unseen, pose_score=None), *places[1:]], np.array(chances), 0)
     assert "cosine is 0.60" in told
 
 

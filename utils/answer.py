@@ -30,25 +30,29 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
                   motion_score=None, confidence=float(chances[-1]), runner_up=None, reason="")
     if not hypotheses:
         return scene_only(empty, candidates, unreadable)
-    best = hypotheses[int(np.argmax(chances[:-1]))]
+    seen = persons_seen(candidates)
+    place = decision.named(hypotheses, chances, seen)
+    verdict = decision.verdict(hypotheses, chances, len(frames), seen)
+    nearest = int(np.argmax(chances[:-1]))
+    best = hypotheses[nearest if place is None else place]
     others = [h for h in hypotheses if h.source != best.source]
     runner_up = max(others, key=lambda h: h.motion_score).source if others else None
-    verdict = decision.verdict(hypotheses, chances, len(frames))
-    if verdict == decision.NO_SOURCE:
-        nearest = replace(empty, runner_up=best.source, motion_score=best.motion_score,
-                          scene_score=best.scene_score,
-                          reason=decision.explain(verdict, hypotheses, chances))
+    if place is None:
         contradicted = any(c["source"] in unreadable and c["verified"] or on_person(c)
                            for c in candidates)
-        return scene_only(replace(nearest, runner_up=None, motion_score=None),
-                          candidates, unreadable) if contradicted else nearest
+        return scene_only(empty, candidates, unreadable) if contradicted else replace(
+            empty, runner_up=best.source, motion_score=best.motion_score,
+            scene_score=best.scene_score,
+            reason=decision.explain(verdict, hypotheses, chances, nearest))
+    row = replace(empty, verdict=verdict, source=best.source, flip=best.flip,
+                  scene_score=best.scene_score, motion_score=best.motion_score, confidence=0.0,
+                  runner_up=runner_up, reason=decision.explain(verdict, hypotheses, chances, place))
+    if not decision.tells_frames(chances, place):
+        return row
     times_s = load(best.source).all_times_s
-    return replace(empty, verdict=verdict, source=best.source, start_frame=best.start,
-                   end_frame=best.end, start_time_s=float(times_s[best.start]),
-                   end_time_s=float(times_s[best.end]), rate=best.rate, flip=best.flip,
-                   scene_score=best.scene_score, motion_score=best.motion_score,
-                   confidence=float(chances[:-1].max()), runner_up=runner_up,
-                   reason=decision.explain(verdict, hypotheses, chances))
+    return replace(row, start_frame=best.start, end_frame=best.end,
+                   start_time_s=float(times_s[best.start]), end_time_s=float(times_s[best.end]),
+                   rate=best.rate, confidence=float(chances[place]))
 
 
 def tells_more(parts: list[Trace], whole: Trace) -> bool:
@@ -69,6 +73,11 @@ def _goes_on(one: Trace, other: Trace) -> bool:
         return False
     expected = one.end_frame + (other.fake_start_frame - one.fake_end_frame) * one.rate
     return abs(other.start_frame - expected) <= SAME_RUN
+
+
+def persons_seen(candidates: list[dict]) -> set[str]:
+    """Sources, by their file names, whose person local features found in the fake."""
+    return {candidate["source"] for candidate in candidates if on_person(candidate)}
 
 
 def on_person(candidate: dict) -> bool:
