@@ -37,13 +37,13 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
     best = hypotheses[nearest if place is None else place]
     others = [h for h in hypotheses if h.source != best.source]
     runner_up = max(others, key=lambda h: h.motion_score).source if others else None
+    missed = any(c["source"] in unreadable and c["verified"] for c in candidates)
+    if chances[-1] >= 0.5 and (missed or place is None and seen):
+        return scene_only(empty, candidates, unreadable)
     if place is None:
-        contradicted = any(c["source"] in unreadable and c["verified"] or on_person(c)
-                           for c in candidates)
-        return scene_only(empty, candidates, unreadable) if contradicted else replace(
-            empty, runner_up=best.source, motion_score=best.motion_score,
-            scene_score=best.scene_score,
-            reason=decision.explain(verdict, hypotheses, chances, nearest))
+        return replace(empty, runner_up=best.source, motion_score=best.motion_score,
+                       scene_score=best.scene_score,
+                       reason=decision.explain(verdict, hypotheses, chances, nearest))
     row = replace(empty, verdict=verdict, source=best.source, flip=best.flip,
                   scene_score=best.scene_score, motion_score=best.motion_score, confidence=0.0,
                   runner_up=runner_up, reason=decision.explain(verdict, hypotheses, chances, place))
