@@ -95,8 +95,8 @@ class HeldPair:
 
     @cached_property
     def _counts(self) -> np.ndarray:
-        """[Q], what all values of a pixel count together."""
-        return self.fake.counts.sum(axis=0)
+        """[Q], how often a pixel was renewed."""
+        return self.fake.fresh.sum(axis=0)
 
     @cached_property
     def _source(self) -> np.ndarray:
@@ -110,10 +110,18 @@ class HeldPair:
         return ((self._read(1, 0) - self._read(-1, 0)) / 2,
                 (self._read(0, 1) - self._read(0, -1)) / 2)
 
-    def _shows(self, line: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """[n, Q], what the fake would show along a line of some values [m, Q] of the source."""
-        at = np.clip(line - self.first, 0, len(values) - 1)
-        return values[at[self.fake.shown], np.arange(values.shape[1])]
+    def _at(self, line: np.ndarray) -> np.ndarray:
+        """[n] positions in the film of frames of the source; the ends' for those beyond."""
+        return np.clip(line - self.first, 0, len(self._source) - 1)
+
+    def _products(self, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the news of the fake's values have in common with those of values [a, n, Q] that it
+        should show, [a, Q], and these with each other, [a, a, Q]; whatever their levels."""
+        new = self.fake.expected_news(shown)
+        levels = np.einsum("np,anp->ap", self.fake.levels, new)
+        own = np.einsum("anp,bnp->abp", self.fake.fresh * new, new)
+        own -= levels[:, None] * levels / (self.fake.levels**2).sum(axis=0)
+        return np.einsum("np,anp->ap", self.fake.news[0], new), own
 
     def misfits(self, lines: np.ndarray) -> np.ndarray:
         """How little the fake's pixels are what it would show along each of several lines, [L].
@@ -121,14 +129,10 @@ class HeldPair:
         lines: [L, n] frames of the source. Twice negative log likelihoods: one contrast, a noise of
         unknown strength for every pixel.
         """
-        weighted, energy = self.fake.changes
         found = []
         for line in lines:
-            shown = self._shows(line, self._source)
-            common = np.einsum("np,np->p", weighted, shown)
-            sums = self.fake.counts * shown
-            own = np.einsum("np,np->p", sums, shown) - sums.sum(axis=0)**2 / self._counts
-            found.append(self._misfit(_rest(energy, common, own)[1]))
+            (common,), ((own,),) = self._products(self._source[None, self._at(line)])
+            found.append(_misfit(_rest(self.fake.news[1], common, own)[1], self._counts))
         return np.array(found)
 
     def explained(self, line: np.ndarray) -> float | None:
@@ -139,9 +143,15 @@ class HeldPair:
         """
         if not self.tells:
             return None
-        energy = self.fake.changes[1]
-        gain = self._misfit(energy) - float(self.misfits(line[None])[0])
-        return 1 - float(np.exp(-gain / INDEPENDENT / (self._counts + AVERAGE).mean()))
+        weighted, energy = self.fake.changes
+        counts = self.fake.counts
+        shown = self._source[self._at(line)[self.fake.shown], np.arange(self._source.shape[1])]
+        common = np.einsum("np,np->p", weighted, shown)
+        own = (np.einsum("np,np,np->p", counts, shown, shown)
+               - np.einsum("np,np->p", counts, shown)**2 / counts.sum(axis=0))
+        left = _misfit(_rest(energy, common, own)[1], counts.sum(axis=0))
+        gain = _misfit(energy, counts.sum(axis=0)) - left
+        return 1 - float(np.exp(-gain / INDEPENDENT / (counts.sum(axis=0) + AVERAGE).mean()))
 
     def fitted(self, line: np.ndarray) -> tuple[float, np.ndarray]:
         """The misfit along a line if the mapping may be a little off, and by how much it is.
@@ -149,14 +159,10 @@ class HeldPair:
         line: [n] frames of the source. By how much: [2, 3] pixels of the film in x and y, at the
         middle of the fake's square, and per side of it to the right and down.
         """
-        weighted, energy = self.fake.changes
-        shown = np.stack([self._shows(line, part) for part in (self._source, *self._slopes)])
-        common = np.einsum("np,anp->ap", weighted, shown)  # [3, Q]
-        sums = self.fake.counts * shown
-        means = sums.sum(axis=1)
-        own = np.einsum("anp,bnp->abp", sums, shown) - means[:, None] * means / self._counts
+        at, energy = self._at(line), self.fake.news[1]
+        common, own = self._products(np.stack([part[at] for part in (self._source, *self._slopes)]))
         contrast, rest = _rest(energy, common[0], own[0, 0])
-        precision = (self._counts + AVERAGE) / (rest + AVERAGE * self._noise(rest))
+        precision = (self._counts + AVERAGE) / (rest + AVERAGE * _noise(rest, self._counts))
         x, y = (self.fake.places[self.fake.person] - 0.5).T.astype(np.float32)
         basis = np.stack([np.ones_like(x), x, y])
         # unknowns: contrast, and contrast times the error of the mapping in x (3) and y (3)
@@ -174,7 +180,7 @@ class HeldPair:
         parts = np.stack([np.full_like(x, found[0]), found[1:4] @ basis, found[4:] @ basis])
         rest = (energy - 2 * (parts * common).sum(axis=0)
                 + np.einsum("ap,bp,abp->p", parts, parts, own))
-        misfit = self._misfit(np.maximum(rest, 0))
+        misfit = _misfit(np.maximum(rest, 0), self._counts)
         misfit += INDEPENDENT * float((price * found[1:]**2).sum())
         return misfit, found[1:].reshape(2, 3) / found[0]
 
@@ -193,15 +199,17 @@ class HeldPair:
             pair = other
         return pair
 
-    def _misfit(self, rest: np.ndarray) -> float:
-        """Twice a negative log likelihood, of what is left of the pixels' energies [Q]."""
-        counts = self._counts + AVERAGE
-        return INDEPENDENT * float((counts * np.log(
-            (rest + AVERAGE * self._noise(rest)) / counts)).mean())
 
-    def _noise(self, rest: np.ndarray) -> float:
-        """Mean square of a value that is left; what rounding does at least."""
-        return float(rest.sum() / self._counts.sum()) + ROUNDING
+def _misfit(rest: np.ndarray, counts: np.ndarray) -> float:
+    """Twice a negative log likelihood, of what is left of the energies [Q] of pixels; counts: [Q],
+    their values."""
+    return INDEPENDENT * float(((counts + AVERAGE) * np.log(
+        (rest + AVERAGE * _noise(rest, counts)) / (counts + AVERAGE))).mean())
+
+
+def _noise(rest: np.ndarray, counts: np.ndarray) -> float:
+    """Mean square of a value that is left; what rounding does at least."""
+    return float(rest.sum() / counts.sum()) + ROUNDING
 
 
 def _rest(energy: np.ndarray, common: np.ndarray, own: np.ndarray) -> tuple[float, np.ndarray]:
