@@ -17,7 +17,7 @@ from utils.paths import path_gain, rate_price
 REACH, NARROW = 8, 4  # frames by which the start of a line may be moved; at an unusual rate
 FINALISTS, CLOSE = 4, 1  # lines whose mapping is fitted, too, and by how much they are moved then
 SWING = 12  # frames by which a line of another rate may leave the ends
-MOTION_WORTH = 2.0  # of what motion explains, mean energies of a pair, where nothing is held; these
+MOTION_WORTH = 0.5  # of what motion explains, mean energies of a pair, where nothing is held; these
 # and the prices were set by hand, on fakes of 15 clips that are not used for measuring
 RATE_PRICES = 4.0, 6.0  # of a rate of RATES, and of any other, but for the usual ones
 
