@@ -52,8 +52,9 @@ def main(traces: Path = Path("step5_flow_trace/traces.csv"), truth: Path | None 
          truth_names: str | None = None, fake_root: Path = Path("./fake_data/"),
          source_root: Path = Path("./source_data/"), metadata: Path | None = None,
          ranking: Path | None = None, leave_out: bool = False,
-         same_footage: Sequence[Sequence[str]] = (), full: bool = False, csv: Path | None = None, picture: Path | None = None, plots: Path | None = None,
-         quiet: bool = False) -> list[Measure]:
+         same_footage: Sequence[Sequence[str]] = (), full: bool = False, csv: Path | None = None,
+         picture: Path | None = None, plots: Path | None = None, quiet: bool = False
+         ) -> list[Measure]:
     """Print the comparison and return all its figures.
 
     Raises InputError when a table cannot be read or there is no truth.

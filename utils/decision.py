@@ -208,8 +208,8 @@ def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place:
     if chances[-1] >= 0.5:
         given = (f"the place given has {percent}" if tells_frames(chances, place)
                  else "so no frames are given")
-        return (f"{_scene_words(best)}, but motion ({best.motion_score:.2f}) does not tell the frames: "
-                f"another take of the same person, or too little motion; {given}")
+        return (f"{_scene_words(best)}, but motion ({best.motion_score:.2f}) does not tell the "
+                f"frames: another take of the same person, or too little motion; {given}")
     places = equals(hypotheses, chances)
     if word == AMBIGUOUS and len(places) > 1:
         return (f"{len(places)} places fit about as well ({percent} for the best, which is given): "
