@@ -246,11 +246,12 @@ def trace_stretch(views: list[View], fake: Fake, made_with: dict,
     unchanged = fake.unchanged() if found else 0.0
     features = decision.evidence(hypotheses, len(fake.frames), fake.movement, unchanged)
     chances = decision.probabilities(features, tools.coefficients)
-    trace = answer.make_trace(fake.record.file, fake.frames, made_with["candidates"], hypotheses,
-                              chances, lambda name: load(source_id(made_with["candidates"], name)),
+    candidates = made_with["candidates"]
+    place = decision.named(hypotheses, chances, answer.persons_seen(candidates))
+    order = decision.in_order(chances, place)
+    trace = answer.make_trace(fake.record.file, fake.frames, candidates, hypotheses, chances, place,
+                              lambda name: load(source_id(candidates, name)),
                               made_with["unreadable"])
-    place = decision.named(hypotheses, chances, answer.persons_seen(made_with["candidates"]))
-    order = sorted(range(len(found)), key=lambda i: (i != place, -chances[i]))
     evidence = {"names": decision.FEATURES, "frames": len(fake.frames),
                 "movement_px": fake.movement, "unchanged_share": round(unchanged, 4),
                 "values": [[round(float(v), 5) for v in features[i]] for i in order],

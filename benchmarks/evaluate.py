@@ -9,8 +9,8 @@ of a public data set (benchmarks/truths.py). Prints every fake beside its truth 
 tier with 95 % intervals; a wrong source counts as a miss of the frames as well, and so does a fake
 with a source that was given none. Of sources that show the same footage (--same-footage) any is
 right, though only the fake's own has frames that can be judged; --leave-out leaves all of them out.
---full adds lengths, frame errors, retrieval, rejection and
-calibration (benchmarks/scores.py says how each is taken).
+--full adds lengths, frame errors, retrieval, rejection and calibration (benchmarks/scores.py says
+how each is taken).
 """
 
 import argparse

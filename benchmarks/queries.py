@@ -161,8 +161,7 @@ def decide(hypotheses: list[Hypothesis], known: Evidence,
     features = decision.evidence(hypotheses, known.frames, known.movement_px, known.unchanged)
     chances = decision.probabilities(features, coefficients)
     place = decision.named(hypotheses, chances)
-    order = sorted(range(len(hypotheses)), key=lambda i: (i != place, -chances[i]))
-    ranked = [hypotheses[i] for i in order]
+    ranked = [hypotheses[i] for i in decision.in_order(chances, place)]
     evidence = replace(known, hypotheses=ranked, no_source=float(chances[-1]))
     word = decision.verdict(hypotheses, chances, known.frames)
     best, last = ranked[0], known.frames - 1

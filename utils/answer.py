@@ -17,12 +17,12 @@ UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared
 
 
 def make_trace(fake: str, frames: list[int], candidates: list[dict],
-               hypotheses: list[Hypothesis], chances: np.ndarray,
+               hypotheses: list[Hypothesis], chances: np.ndarray, place: int | None,
                load: Callable[[str], IndexedSource], unreadable: list[str]) -> Trace:
     """The row of traces.csv for one stretch of a fake.
 
     frames: frame numbers of the stretch; chances: of every hypothesis, and of "no source here";
-    load: gives a source's motion by its file name; unreadable: sources without any.
+    place: the hypothesis that the answer is about, decision.named() with persons_seen(); load: gives a source's motion by its file name; unreadable: sources without any.
     """
     empty = Trace(fake=fake, fake_start_frame=frames[0], fake_end_frame=frames[-1],
                   verdict=decision.NO_SOURCE, source=None, start_frame=None, end_frame=None,
@@ -31,7 +31,6 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
     if not hypotheses:
         return scene_only(empty, candidates, unreadable)
     seen = persons_seen(candidates)
-    place = decision.named(hypotheses, chances, seen)
     verdict = decision.verdict(hypotheses, chances, len(frames), seen)
     nearest = int(np.argmax(chances[:-1]))
     best = hypotheses[nearest if place is None else place]

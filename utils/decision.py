@@ -30,8 +30,8 @@ EQUAL_SHARE = 1 / 3  # of the best place's probability, from which on others are
 USUAL_SCORE, USUAL_SPREAD, USUAL_COUNT = 0.28, 0.12, 4  # of strangers' best scores (300 fakes
 # of 15 clips), and as how many sources this counts beside those that are here
 MOST_APART = (-3, 8)
-SAME_PICTURES = 0.5  # picture score from which on the same person is seen in the same place: of 351
-# true places of those clips 97 % have more, the best ones of strangers 0.30 at most
+SAME_PICTURES = 0.5  # picture score from which on the same person is seen in the same place; set by
+# hand, on those clips: nearly all true places have more, strangers have 0.3 at most
 LIKELY_PLACE = 0.1  # probability from which on frames are given although none is likelier than not
 MIN_FRAMES = 8  # shorter fakes are never more than ambiguous: too much fits them
 
@@ -158,6 +158,12 @@ def named(hypotheses: list[Hypothesis], chances: np.ndarray,
         return likely[0]
     return next((i for i in likely if hypotheses[i].source in seen
                  or (hypotheses[i].picture_score or 0.0) >= SAME_PICTURES), None)
+
+
+def in_order(chances: np.ndarray, place: int | None) -> list[int]:
+    """Positions of the hypotheses, most probable first, but the one that the answer is about,
+    named(), before all."""
+    return sorted(range(len(chances) - 1), key=lambda i: (i != place, -chances[i]))
 
 
 def tells_frames(chances: np.ndarray, place: int) -> bool:

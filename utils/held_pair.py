@@ -120,7 +120,7 @@ class HeldPair:
         new = self.fake.expected_news(shown)
         levels = np.einsum("np,anp->ap", self.fake.levels, new)
         own = np.einsum("anp,bnp->abp", self.fake.fresh * new, new)
-        own -= levels[:, None] * levels / (self.fake.levels**2).sum(axis=0)
+        own -= levels[:, None] * levels / self.fake.level_energy
         return np.einsum("np,anp->ap", self.fake.news[0], new), own
 
     def misfits(self, lines: np.ndarray) -> np.ndarray:
@@ -144,14 +144,13 @@ class HeldPair:
         if not self.tells:
             return None
         weighted, energy = self.fake.changes
-        counts = self.fake.counts
+        counts, total = self.fake.counts, self.fake.counts.sum(axis=0)
         shown = self._source[self._at(line)[self.fake.shown], np.arange(self._source.shape[1])]
         common = np.einsum("np,np->p", weighted, shown)
         own = (np.einsum("np,np,np->p", counts, shown, shown)
-               - np.einsum("np,np->p", counts, shown)**2 / counts.sum(axis=0))
-        left = _misfit(_rest(energy, common, own)[1], counts.sum(axis=0))
-        gain = _misfit(energy, counts.sum(axis=0)) - left
-        return 1 - float(np.exp(-gain / INDEPENDENT / (counts.sum(axis=0) + AVERAGE).mean()))
+               - np.einsum("np,np->p", counts, shown)**2 / total)
+        gain = _misfit(energy, total) - _misfit(_rest(energy, common, own)[1], total)
+        return 1 - float(np.exp(-gain / INDEPENDENT / (total + AVERAGE).mean()))
 
     def fitted(self, line: np.ndarray) -> tuple[float, np.ndarray]:
         """The misfit along a line if the mapping may be a little off, and by how much it is.

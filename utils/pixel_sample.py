@@ -86,11 +86,16 @@ class PixelSample:
         return self.fresh * self._taken_off(np.ones((len(self.values), 1), np.float32), KEPT)
 
     @cached_property
+    def level_energy(self) -> np.ndarray:
+        """[Q] float32, sums of the squares of `levels`."""
+        return (self.levels**2).sum(axis=0)
+
+    @cached_property
     def news(self) -> tuple[np.ndarray, np.ndarray]:
         """What is new in the person's values [T, Q] whatever their level, 0 where they are not
         renewed, and the sums of the squares [Q]."""
         new = self._taken_off(self.values[:, self.person].astype(np.float32), KEPT)
-        level = (self.levels * new).sum(axis=0) / (self.levels**2).sum(axis=0)
+        level = (self.levels * new).sum(axis=0) / self.level_energy
         new = self.fresh * new - self.levels * level
         return new, (new**2).sum(axis=0)
 
