@@ -22,7 +22,8 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
     """The row of traces.csv for one stretch of a fake.
 
     frames: frame numbers of the stretch; chances: of every hypothesis, and of "no source here";
-    place: the hypothesis that the answer is about, decision.named() with persons_seen(); load: gives a source's motion by its file name; unreadable: sources without any.
+    place: the hypothesis that the answer is about, decision.named() with persons_seen(); load:
+    gives a source's motion by its file name; unreadable: sources without any.
     """
     empty = Trace(fake=fake, fake_start_frame=frames[0], fake_end_frame=frames[-1],
                   verdict=decision.NO_SOURCE, source=None, start_frame=None, end_frame=None,
