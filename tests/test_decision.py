@@ -72,6 +72,14 @@ def test_pixels_tell_places_apart_where_little_moves():
     assert chances[1] > 0.8 and chances[0] < 0.2
 
 
+def test_a_head_that_hardly_moves_is_known_by_its_pixels():
+    still = replace(PLACE, motion_score=0.3, pose_score=0.3)
+    scores = (None, -0.2, 0.2, 0.4)
+    chances = [chances_of([replace(still, pixel_score=score)], movement=0.01)[0]
+               for score in scores]
+    assert chances[0] == chances[1] < chances[2] < chances[3] and chances[3] > 0.5
+
+
 def test_copies_of_one_footage_are_no_rivals_in_their_pixels():
     lead = decision.FEATURES.index("pixels_behind")
     one = replace(PLACE, pixel_score=0.6)

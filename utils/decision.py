@@ -20,7 +20,7 @@ UNSEEN = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pos
           "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate",
           "motion_by_movement", "lead_by_movement", "apart_unposed", "unchanged",
           "motion_by_unchanged")
-SEEN = (*UNSEEN, "looked_at", "picture", "pixels_behind")
+SEEN = (*UNSEEN, "looked_at", "picture", "pixels", "pixels_behind")
 # the same evidence weighs otherwise where no place's pictures could be looked at, for want of the
 # videos: it then has columns of its own, and those of the other case are 0
 FEATURES = (*SEEN, *(f"{name}, no pictures" for name in UNSEEN))
@@ -53,7 +53,7 @@ class Hypothesis:
     registered: bool  # the comparison was made through the local features' mapping
     picture_score: float | None = None  # correlation of gradients, -1 to 1, of the pictures laid on
     # each other at the same moments; None where that was not tried
-    pixel_score: float | None = None  # share of what changes in single pixels that the source
+    pixel_score: float | None = None  # share of what is new in single pixels that the source
     # explains, below 1; None where they could not be compared
     copy_of: str | None = None  # another source that has the same footage there
 
@@ -89,7 +89,7 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float,
             h.scene_score, np.log(frames / 25), lively, float(abs(h.rate - 1) > 1e-6),
             h.motion_score * lively, lead * lively, 0.0 if posed else _apart(h, rivals),
             unchanged, h.motion_score * unchanged, float(h.picture_score is not None),
-            h.picture_score or 0.0, _pixels_behind(h, rivals)))
+            h.picture_score or 0.0, _pixels(h), _pixels_behind(h, rivals)))
     seen = np.array(rows, float).reshape(-1, len(SEEN))
     unseen = np.zeros((len(seen), len(UNSEEN)))
     if not seen[:, SEEN.index("looked_at")].any():
@@ -102,16 +102,20 @@ def _lead(score: float, others: list[float], most: float) -> float:
     return float(np.clip(score - max(others), -MAX_BEHIND, most)) if others else 0.0
 
 
+def _pixels(h: Hypothesis) -> float:
+    """What single pixels explain; 0 where they explain nothing, or could not be compared."""
+    return max(h.pixel_score or 0.0, 0.0)
+
+
 def _pixels_behind(h: Hypothesis, rivals: list[Hypothesis]) -> float:
     """How far a place is behind the best other one in what single pixels explain, 0 or less.
 
-    Being ahead is no evidence: most places have no rival whose pixels were compared, and of a head
-    that hardly moves pixels explain little of the true place, too.
+    Being ahead is no evidence: most places have no rival whose pixels were compared.
     """
     if h.pixel_score is None:
         return 0.0
-    others = [o.pixel_score for o in rivals if o is not h and o.pixel_score is not None]
-    return _lead(max(h.pixel_score, 0.0), others, 0.0)
+    others = [_pixels(o) for o in rivals if o is not h and o.pixel_score is not None]
+    return _lead(_pixels(h), others, 0.0)
 
 
 def _apart(h: Hypothesis, rivals: list[Hypothesis]) -> float:

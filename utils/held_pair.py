@@ -136,21 +136,16 @@ class HeldPair:
         return np.array(found)
 
     def explained(self, line: np.ndarray) -> float | None:
-        """Share of what changes in the fake's pixels that the source's explain along a line.
+        """Share of what is new in the fake's pixels that the source's explain along a line.
 
         line: [n] frames of the source. Below 0 where they would do better without; a mean over
         pixels in logarithms. None where too little of a person is seen.
         """
         if not self.tells:
             return None
-        weighted, energy = self.fake.changes
-        counts, total = self.fake.counts, self.fake.counts.sum(axis=0)
-        shown = self._source[self._at(line)[self.fake.shown], np.arange(self._source.shape[1])]
-        common = np.einsum("np,np->p", weighted, shown)
-        own = (np.einsum("np,np,np->p", counts, shown, shown)
-               - np.einsum("np,np->p", counts, shown)**2 / total)
-        gain = _misfit(energy, total) - _misfit(_rest(energy, common, own)[1], total)
-        return 1 - float(np.exp(-gain / INDEPENDENT / (total + AVERAGE).mean()))
+        alone = _misfit(self.fake.news[1], self._counts)
+        gain = (alone - self.misfits(line[None])[0]) / INDEPENDENT
+        return 1 - float(np.exp(-gain / (self._counts + AVERAGE).mean()))
 
     def fitted(self, line: np.ndarray) -> tuple[float, np.ndarray]:
         """The misfit along a line if the mapping may be a little off, and by how much it is.

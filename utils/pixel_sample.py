@@ -21,7 +21,6 @@ from models.motion import SIDE, Square
 
 PIXELS = 3000  # of the square that are followed, at random; about half of them show the person
 SEEN = 0.3  # least share of its time that a pixel shows the person
-OLD = 0.15  # what a held value counts beside a new one where nothing is taken off of either
 KEPT, LEFT = 0.5, 0.4  # shares of the value before that are taken off a renewed one, and off what
 # it should show, where less was left; chosen on coarse copies of 15 clips that are not used for
 # measuring
@@ -45,31 +44,6 @@ class PixelSample:
     def person(self) -> np.ndarray:
         """[Q] positions of the pixels that show the person."""
         return np.flatnonzero(self.weight > SEEN)
-
-    @cached_property
-    def shown(self) -> np.ndarray:
-        """[T, Q] frame that each of the person's values is of, the last one in which it was
-        renewed; the first frame in time shows nothing but its own."""
-        turned = slice(None, None, -1 if self.backwards else 1)
-        renewed = self.renewed[turned][:, self.person]
-        frames = np.arange(len(renewed))
-        shown = np.maximum.accumulate(np.where(renewed, frames[:, None], 0), axis=0)
-        return (frames[turned][shown])[turned]
-
-    @cached_property
-    def counts(self) -> np.ndarray:
-        """[T, Q] float32, what each of the person's values counts."""
-        new = self.shown == np.arange(len(self.shown))[:, None]
-        return np.where(new, np.float32(1), np.float32(OLD))
-
-    @cached_property
-    def changes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The person's values [T, Q] without their means over time, times what they count, and the
-        sums of their squares [Q], likewise."""
-        values = self.values[:, self.person].astype(np.float32)
-        values -= (self.counts * values).sum(axis=0) / self.counts.sum(axis=0)
-        weighted = self.counts * values
-        return weighted, (weighted * values).sum(axis=0)
 
     @cached_property
     def fresh(self) -> np.ndarray:

@@ -6,7 +6,7 @@
 Every fake serves up to three times: with all hypotheses; as a source-less query with those of its
 own source left out; and as another take of the same person and scene, with only those left out that
 share frames with the true ones. Coefficients maximise the regularised likelihood of a conditional
-logit; the figures on the card come from folds that leave whole sources out. Takes seconds; needs
+logit; the figures on the card come from folds that leave whole sources out. Takes a minute; needs
 step 5 to have run on the fakes, with --exhaustive, so that all of the best places were looked at,
 and, for the case that the sources' videos are gone, once more with an empty --video-root on a copy
 of what it wrote under motion/. Fakes whose true place is not among the hypotheses say nothing
@@ -35,7 +35,7 @@ PENALTY = 0.005  # of squared standardised coefficients, per query
 # evidence whose coefficient is not negative: that would be chance
 NEVER_AGAINST = ("motion", "lead_over_sources", "lead_in_source", "pose", "pose_lead",
                  "person_inliers", "background_inliers", "scene", "apart_unposed",
-                 "picture", "pixels_behind")
+                 "picture", "pixels", "pixels_behind")
 ALIKE = 0.8  # share of its frames by which a stretch that was found is one of the truth
 
 
@@ -215,7 +215,7 @@ def _rejected(chances: list[tuple[Query, np.ndarray]], takes: bool) -> float | N
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Fit the decision on traced fakes with a known "
-                                                 "truth. Takes seconds and 1 GB of memory.")
+                                                 "truth. Takes a minute and 1 GB of memory.")
     parser.add_argument("--trace-root", type=Path, required=True, nargs="+",
                         help="what step 5 wrote, of one or several sets")
     parser.add_argument("--truth", type=Path, required=True, nargs="+",
