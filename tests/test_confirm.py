@@ -239,9 +239,10 @@ def test_a_clear_place_needs_no_other(fake):
 def test_places_of_two_sources_and_verified_ones_are_looked_at(fake):
     one, other = place(fake, 1, 0), place(fake, 0, START)
 
-    def named(source: str, verified: bool = False) -> Found:
+    def named(source: str, verified: bool = False, inliers: int = 12) -> Found:
         return replace(other, hypothesis=replace(other.hypothesis, source=source), view=replace(
-            other.view, candidate=other.view.candidate | {"verified": verified}))
+            other.view, candidate=other.view.candidate | {"verified": verified,
+                                                          "inliers": inliers}))
 
     assert worth_a_look([]) == [] and worth_a_look([one] * 2) == [0, 1]
     assert worth_a_look([one] * 5) == [0, 1, 2, 3]
@@ -251,3 +252,5 @@ def test_places_of_two_sources_and_verified_ones_are_looked_at(fake):
     assert worth_a_look([one, other, other, other, other]) == [0, 1, 2, 3]
     assert worth_a_look([one] * 5 + [other] * 2) == [0, 1, 2, 5]
     assert worth_a_look([one] * 5 + [other, named("2.mp4", True), named("3.mp4")]) == [0, 1, 2, 5, 6]
+    verified = [named(f"{2 + i}.mp4", True, inliers) for i, inliers in enumerate((20, 15, 40, 30))]
+    assert worth_a_look([one] * 4 + verified) == [0, 1, 2, 4, 6, 7]  # those with most inliers

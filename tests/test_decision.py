@@ -130,6 +130,12 @@ def test_where_the_person_is_seen_an_unlikely_place_is_no_rejection():
     assert named(places[:1], np.array([0.2, 0.8])) is None and named([], np.array([1.0])) is None
     assert verdict(places[:1], np.array([0.2, 0.8]), 25, {"a.mp4"}) == "ambiguous"
     assert named(places, np.array([0.5, 0.1, 0.0, 0.4])) == 0  # likelier than none: motion decides
+    unseen, otherwise = (replace(PLACE, source=f"{name}.mp4", picture_score=score)
+                         for name, score in (("c", None), ("d", 0.1)))
+    three, seen = [otherwise, unseen, take], {"c.mp4", "d.mp4"}
+    assert named(three, np.array([0.3, 0.1, 0.1, 0.5]), seen) == 1  # pictures speak against d.mp4
+    assert named(three, np.array([0.3, 0.05, 0.1, 0.55]), seen) == 2
+    assert named(three[:1], np.array([0.3, 0.7]), seen) == 0
     told = explain("ambiguous", places, chances, 1)
     assert "pictures agree 0.80" in told and "another take" in told and "15 %" in told
     assert "no frames" in explain("ambiguous", places, np.array([0.2, 0.05, 0.05, 0.7]), 1)

@@ -37,7 +37,7 @@ from utils.video import Frame, VideoError
 from utils.views import Found, Place, alignment_of, in_order, laid_over, refined
 
 PLACES = 4  # looked at per fake or stretch, those with the best motion of two sources; and
-MORE_VERIFIED = 2  # best ones of further candidates that step 4 verified
+MORE_VERIFIED = 2  # best ones of further candidates, those that step 4 verified by most inliers
 MOMENTS = 5  # pictures that are laid on each other per place
 KEPT = 2 * MOMENTS  # pictures of a fake
 NEAR = REACH + SWING  # frames before and after a place whose pictures are compared, too
@@ -121,8 +121,9 @@ def confirmed(found: list[Found], fake: Fake, read_source: ReadSource,
 def worth_a_look(found: list[Found]) -> list[int]:
     """Positions of the places to look at, most promising first; found: best motion first.
 
-    The best places, one of another source than the first's among them, and verified candidates; if
-    none of all these is verified, the one whose scene is most alike.
+    The best places, one of another source than the first's among them, and the candidates with most
+    inliers among the verified ones; if none of all these is verified, the one whose scene is most
+    alike.
     """
     chosen = list(range(min(PLACES, len(found))))
     other = next((i for i, one in enumerate(found)
@@ -130,11 +131,11 @@ def worth_a_look(found: list[Found]) -> list[int]:
     if other >= PLACES:
         chosen[-1] = other
     seen = {found[i].hypothesis.source for i in chosen}
-    for position, one in enumerate(found):
-        if len(chosen) < PLACES + MORE_VERIFIED and one.view.candidate["verified"]:
-            if one.hypothesis.source not in seen:
-                chosen.append(position)
-            seen.add(one.hypothesis.source)
+    verified = [i for i, one in enumerate(found) if one.view.candidate["verified"]]
+    for position in sorted(verified, key=lambda i: -found[i].view.candidate["inliers"]):
+        if len(chosen) < PLACES + MORE_VERIFIED and found[position].hypothesis.source not in seen:
+            chosen.append(position)
+            seen.add(found[position].hypothesis.source)
     if found and not any(found[i].view.candidate["verified"] for i in chosen):
         alike = max(range(len(found)), key=lambda i: found[i].hypothesis.scene_score)
         if found[alike].hypothesis.source not in seen:

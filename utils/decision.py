@@ -20,7 +20,7 @@ UNSEEN = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pos
           "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate",
           "motion_by_movement", "lead_by_movement", "apart_unposed", "unchanged",
           "motion_by_unchanged")
-SEEN = (*UNSEEN, "looked_at", "picture", "pixels", "pixels_behind")
+SEEN = (*UNSEEN, "looked_at", "picture", "pixels", "pixels_by_frames", "pixels_behind")
 # the same evidence weighs otherwise where no place's pictures could be looked at, for want of the
 # videos: it then has columns of its own, and those of the other case are 0
 FEATURES = (*SEEN, *(f"{name}, no pictures" for name in UNSEEN))
@@ -80,16 +80,16 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float,
         poses = [o.pose_score for o in rivals if o is not h and o.pose_score is not None]
         posed = h.pose_score is not None
         lead = _lead(h.motion_score, elsewhere, MAX_AHEAD)
-        lively = np.log(movement + 0.01)
+        lively, longer = np.log(movement + 0.01), np.log(frames / 25)
         rows.append((
             1.0, h.motion_score, lead, _lead(h.motion_score, same, MAX_AHEAD_IN_SOURCE),
             float(posed), h.pose_score or 0.0,
             _lead(h.pose_score, poses, MAX_AHEAD) if posed else 0.0,
             np.log1p(max(0, h.inliers - h.background_inliers)), np.log1p(h.background_inliers),
-            h.scene_score, np.log(frames / 25), lively, float(abs(h.rate - 1) > 1e-6),
+            h.scene_score, longer, lively, float(abs(h.rate - 1) > 1e-6),
             h.motion_score * lively, lead * lively, 0.0 if posed else _apart(h, rivals),
             unchanged, h.motion_score * unchanged, float(h.picture_score is not None),
-            h.picture_score or 0.0, _pixels(h), _pixels_behind(h, rivals)))
+            h.picture_score or 0.0, _pixels(h), _pixels(h) * longer, _pixels_behind(h, rivals)))
     seen = np.array(rows, float).reshape(-1, len(SEEN))
     unseen = np.zeros((len(seen), len(UNSEEN)))
     if not seen[:, SEEN.index("looked_at")].any():
@@ -160,8 +160,10 @@ def named(hypotheses: list[Hypothesis], chances: np.ndarray,
     likely = np.argsort(-chances[:-1], kind="stable").tolist()
     if chances[-1] < 0.5:
         return likely[0]
-    return next((i for i in likely if hypotheses[i].source in seen
-                 or (hypotheses[i].picture_score or 0.0) >= SAME_PICTURES), None)
+    agrees = {i: (hypotheses[i].picture_score or 0.0) >= SAME_PICTURES for i in likely}
+    # what pictures speak against comes last
+    return min((i for i in likely if agrees[i] or hypotheses[i].source in seen), default=None,
+               key=lambda i: not agrees[i] and hypotheses[i].picture_score is not None)
 
 
 def in_order(chances: np.ndarray, place: int | None) -> list[int]:
