@@ -136,6 +136,8 @@ def test_where_the_person_is_seen_an_unlikely_place_is_no_rejection():
     assert named(three, np.array([0.3, 0.1, 0.1, 0.5]), seen) == 1  # pictures speak against d.mp4
     assert named(three, np.array([0.3, 0.05, 0.1, 0.55]), seen) == 2
     assert named(three[:1], np.array([0.3, 0.7]), seen) == 0
+    told = explain("ambiguous", three[:1], np.array([0.3, 0.7]), 0)
+    assert told.startswith(f"{PLACE.inliers} local features agree, but motion")
     told = explain("ambiguous", places, chances, 1)
     assert "pictures agree 0.80" in told and "another take" in told and "15 %" in told
     assert "no frames" in explain("ambiguous", places, np.array([0.2, 0.05, 0.05, 0.7]), 1)

@@ -155,13 +155,13 @@ def named(hypotheses: list[Hypothesis], chances: np.ndarray,
 
     Where it is likelier that no source is here, the most probable of those places where the same
     person is seen in the same place, though perhaps in another take: where their pictures agree, or
-    in the sources `seen`, by their file names. chances: probabilities() of the hypotheses.
+    in the sources `seen`, by their file names, of which those come last whose pictures do not.
+    chances: probabilities() of the hypotheses.
     """
     likely = np.argsort(-chances[:-1], kind="stable").tolist()
     if chances[-1] < 0.5:
         return likely[0]
     agrees = {i: (hypotheses[i].picture_score or 0.0) >= SAME_PICTURES for i in likely}
-    # what pictures speak against comes last
     return min((i for i in likely if agrees[i] or hypotheses[i].source in seen), default=None,
                key=lambda i: not agrees[i] and hypotheses[i].picture_score is not None)
 
@@ -220,7 +220,9 @@ def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place:
     if chances[-1] >= 0.5:
         given = (f"the place given has {percent}" if tells_frames(chances, place)
                  else "so no frames are given")
-        return (f"{_scene_words(best)}, but motion ({best.motion_score:.2f}) does not tell the "
+        seen = (_scene_words(best) if (best.picture_score or 0.0) >= SAME_PICTURES
+                else f"{best.inliers} local features agree")
+        return (f"{seen}, but motion ({best.motion_score:.2f}) does not tell the "
                 f"frames: another take of the same person, or too little motion; {given}")
     places = equals(hypotheses, chances)
     if word == AMBIGUOUS and len(places) > 1:
