@@ -28,7 +28,7 @@ CRF = 14  # hardly a loss
 
 def main(video_root: Path, out_root: Path, frames: int = FRAMES, workers: int = 0,
          overwrite: bool = False) -> Summary:
-    """Write every clip's calmest `frames` frames under out_root, by the same name.
+    """Write every clip's calmest `frames` frames under out_root, by the same name, as MP4.
 
     A clip that has no more frames than that is a failure of its own. Raises InputError when
     there is no video.

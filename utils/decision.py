@@ -58,6 +58,11 @@ class Hypothesis:
     copy_of: str | None = None  # another source that has the same footage there
 
     @property
+    def pictures_agree(self) -> bool:
+        """Whether its pictures show the same person in the same place."""
+        return self.picture_score is not None and self.picture_score >= SAME_PICTURES
+
+    @property
     def footage(self) -> str:
         """Name shared by all sources with the same footage."""
         return self.copy_of or self.source
@@ -161,9 +166,9 @@ def named(hypotheses: list[Hypothesis], chances: np.ndarray,
     likely = np.argsort(-chances[:-1], kind="stable").tolist()
     if chances[-1] < 0.5:
         return likely[0]
-    agrees = {i: (hypotheses[i].picture_score or 0.0) >= SAME_PICTURES for i in likely}
-    return min((i for i in likely if agrees[i] or hypotheses[i].source in seen), default=None,
-               key=lambda i: not agrees[i] and hypotheses[i].picture_score is not None)
+    found = [i for i in likely if hypotheses[i].pictures_agree or hypotheses[i].source in seen]
+    return min(found, default=None, key=lambda i: hypotheses[i].picture_score is not None
+               and not hypotheses[i].pictures_agree)
 
 
 def in_order(chances: np.ndarray, place: int | None) -> list[int]:
@@ -220,7 +225,7 @@ def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place:
     if chances[-1] >= 0.5:
         given = (f"the place given has {percent}" if tells_frames(chances, place)
                  else "so no frames are given")
-        seen = (_scene_words(best) if (best.picture_score or 0.0) >= SAME_PICTURES
+        seen = (_scene_words(best) if best.pictures_agree
                 else f"{best.inliers} local features agree")
         return (f"{seen}, but motion ({best.motion_score:.2f}) does not tell the "
                 f"frames: another take of the same person, or too little motion; {given}")
