@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from models.fetch import ModelFileError, checked_sha256
+from utils.threads import THREADS, on_threads
 
 RAFT_PORTRAIT = Path(__file__).parent / "weights" / "raft_portrait.pt"
 RAFT_UPDATES = 5
@@ -47,10 +48,10 @@ def make_dis() -> cv2.DISOpticalFlow:
 
 
 class DisFlow:
-    """Dense Inverse Search. One instance serves one thread."""
+    """Dense Inverse Search. One instance serves one thread, and works on THREADS of its own."""
 
     def __init__(self):
-        self._dis = make_dis()
+        self._each = [make_dis() for _ in range(THREADS)]
         self.identity = f"dis medium, 5 steps, stride 4, alpha 60, OpenCV {cv2.__version__}"
 
     def flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -58,9 +59,13 @@ class DisFlow:
         flows = np.zeros((*first.shape[:3], 2), np.float32)
         if min(first.shape[1:3]) < DIS_SMALLEST:
             return flows
-        for pair, (a, b) in enumerate(zip(first, second)):
-            flows[pair] = self._dis.calc(cv2.cvtColor(a, cv2.COLOR_BGR2GRAY),
-                                         cv2.cvtColor(b, cv2.COLOR_BGR2GRAY), None)
+
+        def run(dis: cv2.DISOpticalFlow, pairs: np.ndarray) -> None:
+            for pair in pairs:
+                flows[pair] = dis.calc(*(cv2.cvtColor(stack[pair], cv2.COLOR_BGR2GRAY)
+                                         for stack in (first, second)), None)
+
+        on_threads(run, self._each, np.array_split(np.arange(len(flows)), THREADS))
         return flows
 
 

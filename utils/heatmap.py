@@ -56,8 +56,8 @@ def fit_look(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> Loo
     where the source reaches.
     """
     fakes, sources = fakes.astype(np.float32), sources.astype(np.float32)
-    gain, offset = np.array([fit_channel(fakes[..., c], sources[..., c], covered)
-                             for c in range(3)]).T
+    gain, offset = np.array(on_threads(
+        lambda c: fit_channel(fakes[..., c], sources[..., c], covered), range(3))).T
     sources = sources * gain + offset
     plain = Look(gain, offset, fit_blur(fakes, sources, covered), np.ones(len(BAND_SIGMAS) - 1))
     ratio = excess(fakes, sources, covered, Look(np.ones(3), np.zeros(3), plain.blur, plain.noise))
@@ -93,7 +93,7 @@ def fit_blur(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> flo
         a, b = blurred(fakes, sources, sigma)
         difference = np.stack([over_channels(frame) for frame in np.abs(a - b)])
         return float(np.median(difference[covered])) + BLUR_COST * abs(sigma)
-    return min(BLURS, key=rest)
+    return BLURS[int(np.argmin(on_threads(rest, BLURS)))]
 
 
 def blurred(fakes: np.ndarray, sources: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """What the page of one fake shows: numbers, words and pictures for its template."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from utils.page_frames import Loaded, fake_scale, load, thumbnail_pair
 from utils.report_words import doubts, finding
 from utils.side_by_side import (Roots, SourceFacts, Stretch, compared, fake_id, read_fake,
                                 read_mask, read_source, source_facts, stretches_of)
+from utils.threads import together
 from utils.video import VideoError
 
 MOMENTS = 8  # shown per fake, over all its stretches
@@ -33,14 +34,16 @@ def page_data(result: dict, roots: Roots) -> tuple[dict, bytes]:
     """
     stretches = stretches_of(result)
     moments = max(FEWEST_MOMENTS, MOMENTS // len(stretches))
-    loaded = [load(stretch, result, roots, moments) for stretch in stretches]
+    loaded, candidates = together(
+        lambda: [load(stretch, result, roots, moments) for stretch in stretches],
+        partial(candidates_data, result, roots))
     made_with = result["made_with"]
     data = {"fake": result["fake"], "record": made_with["record"],
             "parts": [part_data(*part, result, roots) for part in zip(stretches, loaded)],
             "settings": {**{f"step 3, {k}": v for k, v in made_with["record"]["settings"].items()},
                          **{f"step 5, {k}": v for k, v in made_with["settings"].items()},
                          **{f"version, {k}": v for k, v in result.get("versions", {}).items()}},
-            "candidates": candidates_data(result, roots),
+            "candidates": candidates,
             "wheel": encoded(wheel_picture(WHEEL_SIDE)), "flow_side": FLOW_SIDE}
     return data, pictures.jpeg(thumbnail_pair(loaded[0], THUMBNAIL_SIDE))
 
@@ -52,11 +55,12 @@ def encoded(picture: np.ndarray) -> str:
 
 def part_data(stretch: Stretch, loaded: Loaded, result: dict, roots: Roots) -> dict:
     """What the template shows of one stretch."""
-    heats, whole_heat = heat_data(loaded)
-    flows, scale = flow_data(stretch, loaded, result, roots)
     facts = facts_of(stretch, result, roots)
-    moments = [moment_data(stretch, loaded, position, result, facts) | {"heat": heat} | flow
-               for position, heat, flow in zip(loaded.shown, heats, flows)]
+    (heats, whole_heat), (flows, scale), shown = together(
+        partial(heat_data, loaded), partial(flow_data, stretch, loaded, result, roots),
+        lambda: [moment_data(stretch, loaded, position, result, facts)
+                 for position in loaded.shown])
+    moments = [moment | {"heat": heat} | flow for moment, heat, flow in zip(shown, heats, flows)]
     return {"row": stretch.row, "detail": stretch.detail, "moments": moments, "heat": whole_heat,
             "finding": finding(stretch, len(result["traces"]) == 1), "note": loaded.note,
             "doubts": doubts(stretch, result["made_with"]["unreadable"]),

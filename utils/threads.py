@@ -21,6 +21,11 @@ def on_threads(work: Callable[..., Found], *arguments: Iterable) -> list[Found]:
         return list(pool.map(work, *arguments))
 
 
+def together(*works: Callable[[], Found]) -> list[Found]:
+    """What each of some pieces of work gives, done on THREADS threads."""
+    return on_threads(lambda work: work(), works)
+
+
 def helpers(count: int) -> ThreadPoolExecutor:
     """Threads that work beside those that ask them to; libraries start none of their own."""
     return ThreadPoolExecutor(count, initializer=one_thread)
