@@ -45,7 +45,12 @@ def test_one_sure_stretch_counts_only_where_the_whole_says_nothing():
     assert tells_more([FIRST, nothing], WHOLE) and not tells_more([FIRST, nothing], TRACED)
 
 
-def test_unsure_stretches_say_nothing():
+def test_unsure_stretches_count_only_where_all_have_a_source_and_the_whole_has_none():
     unsure = replace(FIRST, confidence=SURE_PART - 0.01)
-    assert not tells_more([unsure, replace(second(), confidence=0.6)], WHOLE)
-    assert not tells_more([replace(FIRST, verdict="ambiguous")], WHOLE)
+    ambiguous = second(verdict="ambiguous", confidence=0.0)
+    nothing = second(verdict="no_source", source=None)
+    for parts in [unsure, second(confidence=0.6)], [unsure, ambiguous]:
+        assert tells_more(parts, WHOLE)
+        assert not tells_more(parts, TRACED)
+        assert not tells_more(parts, replace(TRACED, verdict="ambiguous"))
+        assert not tells_more([*parts, nothing], WHOLE)

@@ -58,13 +58,16 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
 def tells_more(parts: list[Trace], whole: Trace) -> bool:
     """Whether a fake's stretches, traced each on its own, say more than the fake as a whole.
 
-    The cuts were laid where the parts fit best, so each has to be surer than a whole fake.
+    The cuts were laid where the parts fit best, so each has to be surer than a whole fake; or all
+    of them show what a source shows, though its frames are not clear, and the whole shows nothing.
     """
     sure = [part for part in parts
             if part.verdict == decision.TRACED and part.confidence >= SURE_PART]
     if len(sure) > 1:
         return any(not _goes_on(*pair) for pair in zip(sure, sure[1:]))
-    return len(sure) == 1 and whole.verdict != decision.TRACED
+    if len(sure) == 1:
+        return whole.verdict != decision.TRACED
+    return whole.source is None and all(part.source is not None for part in parts)
 
 
 def _goes_on(one: Trace, other: Trace) -> bool:

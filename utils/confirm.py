@@ -45,7 +45,7 @@ SCORED = 500  # frames of a long fake, from its middle on, whose pixels are comp
 SIDE = 64  # pixels of the person square in which frames are told apart
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures
-FINE = 0.8  # motion score from which on a copy is not too coarse to tell frames apart
+FINE = 0.8  # motion score from which on motion is not too faint to tell frames apart
 CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a
 # place beside which no other need be looked at
 
@@ -183,15 +183,15 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     view = one.view
     person, onto = laid_over(fake.motion, mapping.matrix, view.flip, fake.record.width,
                              view.source.square, fake.look)
-    coarse = fake.unchanged() >= COARSE and len(fake.frames) <= MOST_FRAMES
-    if not coarse:
+    short = len(fake.frames) <= MOST_FRAMES
+    if not short or fake.unchanged() < COARSE:
         person = replace(person, poses=person.poses.plain())
     if view.backwards:
         person = person.reversed()
     mapped = replace(view, grid=person.grid.warped(onto).pooled(), pose=person.poses.mapped(onto),
                      registered=True)
     alignment = one.alignment
-    if coarse and one.hypothesis.motion_score < FINE and len(view.source) <= MOST_SEARCHED:
+    if short and one.hypothesis.motion_score < FINE and len(view.source) <= MOST_SEARCHED:
         alignment = found_by_pictures(alignment, PicturePair(mapped.pose, view.source.pose, 0),
                                       view.usual_rates)
     plain = replace(view, pose=mapped.pose)
