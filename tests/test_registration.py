@@ -1,12 +1,16 @@
 """Known similarities between pictures are recovered; strangers have none."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from skimage import data
 
+from step4_scene_trace import LEAST_SPREAD, VERIFIED_INLIERS, verified_inliers
+from utils.layout import VideoRecord
 from utils.registration import (MAX_KEYPOINTS, MAX_SIDE, MIN_INLIERS, Keypoints, Mapping,
-                                find_keypoints, register)
+                                covered_share, find_keypoints, register)
 
 
 def photo(name: str, size: tuple[int, int] = (400, 300)) -> np.ndarray:
@@ -153,3 +157,32 @@ def test_large_frames_are_told_in_their_own_pixels():
     assert np.hypot(*found.matrix[:, 0]) == pytest.approx(4, rel=0.02)
     # pixel centres: 4 (x + 0.5) - 0.5
     assert corner_error(found.matrix, np.array([[4, 0, 1.5], [0, 4, 1.5]])) < 6
+
+
+def test_two_strangers_with_the_same_watermark_agree_on_little_of_the_picture():
+    """Many matches, all of them on it; those of a known pair cover most of the picture."""
+    strangers = []
+    for name in ("astronaut", "coffee"):
+        picture = photo(name, (640, 360))
+        for line, text in enumerate(("Generated", "by Example")):
+            cv2.putText(picture, text, (20, 310 + 30 * line), cv2.FONT_HERSHEY_SCRIPT_COMPLEX, 0.8,
+                        (255, 255, 255), 2, cv2.LINE_AA)
+        strangers.append(keypoints(picture))
+    narrow = matched(*strangers)
+    assert narrow.inliers >= VERIFIED_INLIERS
+    assert covered_share(narrow.fake_points, 640, 360) < LEAST_SPREAD
+    records = [VideoRecord(name, 1, "0" * 64, 25.0, 9, 640, 360, list(range(9)), {})
+               for name in ("fake.mp4", "source.mp4")]
+    assert verified_inliers(narrow, *records) == 0
+    same = matched(strangers[0], keypoints(cv2.warpAffine(photo("astronaut", (640, 360)), CASES[1],
+                                                          (640, 360))))
+    assert verified_inliers(same, *records) == same.inliers
+    small = replace(same, fake_points=same.fake_points / 10)  # a small window shows the source
+    assert verified_inliers(small, *records) == same.inliers
+    assert verified_inliers(None, *records) == 0
+
+
+def test_the_share_that_points_cover():
+    square = np.array([[10, 20], [50, 20], [50, 40], [10, 40], [30, 30]], np.float32)
+    assert covered_share(square, 100, 80) == pytest.approx(0.1)
+    assert covered_share(square[:1], 100, 80) == 0

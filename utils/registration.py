@@ -120,6 +120,11 @@ def register(fake: Keypoints, source: Keypoints, *, flip: bool, fake_frame: int,
                    source_frame, seen, b[inside])
 
 
+def covered_share(points: np.ndarray, width: int, height: int) -> float:
+    """Share of a picture that the convex hull of some points in it, [N, 2] pixels, covers."""
+    return cv2.contourArea(cv2.convexHull(points.astype(np.float32))) / (width * height)
+
+
 def _mutual_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """[P, 2] indices of descriptors that pass the ratio test; each second one taken once."""
     if len(first) < 2 or len(second) < 2:
