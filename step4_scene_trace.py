@@ -46,8 +46,8 @@ SOURCE_KEYPOINT_FRAMES = 4
 PLAIN_KEYPOINTS = 30  # a background with fewer local features cannot be verified
 VERIFIED_INLIERS = 10  # that many do not come from strangers
 LEAST_SPREAD = 0.025  # share of one of the pictures that they cover: fewer than that lie together
-# on a logo or a line of text that strangers' videos bear, too; of 529 true sources of fakes of 15
-# clips that are not used for measuring one has less
+# on a logo or a line of text that strangers' videos bear, too; of 528 true sources, verified by
+# their number, of fakes of 15 clips that are not used for measuring, one has less
 ENTRIES_IN_MEMORY = 256  # with their local features, up to 0.3 MB each
 
 

@@ -120,5 +120,5 @@ def person_mask(probability: np.ndarray, threshold: float = 0.5) -> np.ndarray:
         kept = np.where(np.bincount(labels.ravel()) >= least, np.uint8(255), np.uint8(0))
         kept[0] = 0  # what is not person
         return kept[labels]
-    # one region, as nearly always: counting its outlines is much faster than labelling it
+    # one region at most: counting outlines is much faster than labelling regions
     return mask if cv2.countNonZero(mask) >= least else np.zeros_like(mask)
