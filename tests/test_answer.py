@@ -12,8 +12,8 @@ WHOLE = Trace(fake="a.mp4", fake_start_frame=0, fake_end_frame=59, verdict="no_s
               rate=None, flip=None, scene_score=None, motion_score=None, confidence=0.7,
               runner_up=None, reason="")
 FIRST = replace(WHOLE, fake_end_frame=29, verdict="traced", source="s.mp4", start_frame=100,
-                end_frame=129, rate=1.0, flip=0, confidence=0.95)
-TRACED = replace(FIRST, fake_end_frame=59, end_frame=159)
+                end_frame=129, rate=1.0, flip=0, motion_score=0.9, confidence=0.95)
+TRACED = replace(FIRST, fake_end_frame=59, end_frame=159, motion_score=0.6)
 
 
 def second(**changed: object) -> Trace:
@@ -25,6 +25,15 @@ def second(**changed: object) -> Trace:
 def test_two_sure_stretches_at_two_places(whole):
     assert tells_more([FIRST, second()], whole)
     assert tells_more([FIRST, second(source="other.mp4")], whole)
+
+
+def test_stretches_that_match_worse_than_one_place_are_chance():
+    parts = [FIRST, second()]
+    assert tells_more(parts, replace(TRACED, motion_score=0.89))
+    assert not tells_more(parts, replace(TRACED, motion_score=0.96))
+    longer = replace(FIRST, fake_end_frame=49, motion_score=0.5)
+    assert not tells_more([longer, replace(second(), fake_start_frame=50)],
+                          replace(TRACED, motion_score=0.65))
 
 
 @pytest.mark.parametrize("start", [130, 127, 135])

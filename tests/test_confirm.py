@@ -13,7 +13,7 @@ from models.motion import COARSE, SIDE, MotionGrid, cut_mask, cut_square, motion
 from models.pose import CELLS, PoseClip, small_grey, small_weight
 from models.pose import SIDE as POSE_SIDE
 from utils.confirm import (FINE, Fake, FakePictures, confirm, confirmed, film_around, is_certain,
-                           worth_a_look)
+                           others_alike, worth_a_look)
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
 from utils.held_pair import FilmCutter
@@ -23,7 +23,7 @@ from utils.pixel_sample import sampled_weight
 from utils.source_motion import IndexedSource
 from utils.straight_line import SWING
 from utils.video import Frame, VideoError, VideoReader, VideoWriter
-from utils.views import Found, View
+from utils.views import Found, View, in_order
 
 WIDTH, HEIGHT, FRAMES, START, COUNT = 240, 180, 60, 18, 30
 SQUARE, FAKE_SQUARE = (60.0, 20.0, 120.0), (30.0, 22.0, 84.0)
@@ -256,3 +256,33 @@ def test_places_of_two_sources_and_verified_ones_are_looked_at(fake):
     assert worth_a_look([one] * 5 + [other, named("2.mp4", True), named("3.mp4")]) == [0, 1, 2, 5, 6]
     verified = [named(f"{2 + i}.mp4", True, inliers) for i, inliers in enumerate((20, 15, 40, 30))]
     assert worth_a_look([one] * 4 + verified) == [0, 1, 2, 4, 6, 7]  # those with most inliers
+
+
+def at(fake: Fake, start: int, **changed: object) -> Found:
+    """A place of film 0 with other evidence, at a source frame so far off that it is none of it."""
+    one = place(fake, 0, 0)
+    return replace(one, alignment=replace(one.alignment, at=one.alignment.at + start),
+                   hypothesis=replace(one.hypothesis, start=start, **changed))
+
+
+def test_further_places_of_a_source_whose_pictures_agree_are_looked_at(fake):
+    seen = at(fake, 0, motion_score=0.7, picture_score=0.6)
+    stranger = place(fake, 1, 0, motion_score=0.69)
+    near, second, third, far = (at(fake, start, motion_score=score) for start, score in (
+        (2, 0.68), (100, 0.67), (200, 0.6), (300, 0.4)))
+    found = [seen, stranger, near, second, third, far]
+    assert others_alike(found, {0: seen}) == [3, 4]  # not what is about the same place
+    unlike = replace(seen, hypothesis=replace(seen.hypothesis, picture_score=0.3))
+    assert others_alike(found, {0: unlike}) == [] and others_alike(found, {}) == []
+    mirrored = replace(second, view=replace(second.view, flip=1 - second.view.flip))
+    assert others_alike([seen, mirrored, third], {0: seen}) == [2]
+    assert others_alike(found, {0: seen, 3: second}) == [4]
+
+
+def test_of_what_is_about_one_place_that_is_kept_whose_pictures_agree(fake):
+    agrees, moves, other = (
+        at(fake, start, motion_score=motion, picture_score=picture)
+        for start, motion, picture in ((0, 0.2, 0.7), (3, 0.5, 0.1), (99, 0.4, None)))
+    assert in_order([moves, agrees, other]) == [other, agrees]
+    assert in_order([agrees, replace(agrees, hypothesis=replace(agrees.hypothesis, start=1,
+                                                                motion_score=0.3))])[0] != agrees

@@ -113,10 +113,10 @@ def test_better_motion_is_more_likely():
 
 
 @pytest.mark.parametrize("chances, word", [
-    ([1.0], "no_source"), ([0.5, 0.5], "no_source"), ([0.2, 0.8], "no_source"),
+    ([1.0], "no_source"), ([0.5, 0.5], "ambiguous"), ([0.2, 0.8], "no_source"),
     ([0.6, 0.1, 0.3], "traced"), ([0.51, 0.49], "traced"), ([0.1, 0.85, 0.05], "traced"),
     ([0.4, 0.4, 0.2], "ambiguous"), ([0.3, 0.3, 0.4], "ambiguous")])
-def test_verdict_is_the_word_of_the_majority(chances, word):
+def test_verdict_follows_from_the_probabilities(chances, word):
     unseen = replace(PLACE, picture_score=0.3)
     assert verdict([unseen] * (len(chances) - 1), np.array(chances), 25) == word
 
@@ -135,12 +135,21 @@ def test_where_the_person_is_seen_an_unlikely_place_is_no_rejection():
     three, seen = [otherwise, unseen, take], {"c.mp4", "d.mp4"}
     assert named(three, np.array([0.3, 0.1, 0.1, 0.5]), seen) == 1  # pictures speak against d.mp4
     assert named(three, np.array([0.3, 0.05, 0.1, 0.55]), seen) == 2
-    assert named(three[:1], np.array([0.3, 0.7]), seen) == 0
-    told = explain("ambiguous", three[:1], np.array([0.3, 0.7]), 0)
+    assert named(three[:1], np.array([0.15, 0.85]), seen) == 0
+    told = explain("ambiguous", three[:1], np.array([0.3, 0.7]), 0, seen)
     assert told.startswith(f"{PLACE.inliers} local features agree, but motion")
+    told = explain("ambiguous", places, np.array([0.3, 0.0, 0.0, 0.7]), 0)
+    assert told.startswith("likelier than not (70 %)") and told.endswith("has 30 %")
     told = explain("ambiguous", places, chances, 1)
     assert "pictures agree 0.80" in told and "another take" in told and "15 %" in told
     assert "no frames" in explain("ambiguous", places, np.array([0.2, 0.05, 0.05, 0.7]), 1)
+
+
+def test_where_nobody_is_seen_a_rejection_has_to_be_sure():
+    places = [replace(PLACE, picture_score=score) for score in (None, 0.3)]
+    for chances, word in ([0.05, 0.2, 0.75], "ambiguous"), ([0.05, 0.1, 0.85], "no_source"):
+        assert verdict(places, np.array(chances), 25) == word
+        assert named(places, np.array(chances)) == (1 if word == "ambiguous" else None)
 
 
 def test_very_short_fakes_are_never_traced():

@@ -46,7 +46,8 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
                        reason=decision.explain(verdict, hypotheses, chances, nearest))
     row = replace(empty, verdict=verdict, source=best.source, flip=best.flip,
                   scene_score=best.scene_score, motion_score=best.motion_score, confidence=0.0,
-                  runner_up=runner_up, reason=decision.explain(verdict, hypotheses, chances, place))
+                  runner_up=runner_up,
+                  reason=decision.explain(verdict, hypotheses, chances, place, seen))
     if not decision.tells_frames(chances, place):
         return row
     times_s = load(best.source).all_times_s
@@ -58,9 +59,14 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
 def tells_more(parts: list[Trace], whole: Trace) -> bool:
     """Whether a fake's stretches, traced each on its own, say more than the fake as a whole.
 
-    The cuts were laid where the parts fit best, so each has to be surer than a whole fake; or all
-    of them show what a source shows, though its frames are not clear, and the whole shows nothing.
+    The cuts were laid where the parts fit best, so some have to be surer than a whole fake, and
+    together they have to match the motion better than one place does; or all of them show what a
+    source shows, though its frames are not clear, and the whole shows nothing.
     """
+    placed = [part for part in parts if part.start_frame is not None]
+    if whole.start_frame is not None and (
+            not placed or _mean_motion(placed) <= whole.motion_score):
+        return False
     sure = [part for part in parts
             if part.verdict == decision.TRACED and part.confidence >= SURE_PART]
     if len(sure) > 1:
@@ -68,6 +74,13 @@ def tells_more(parts: list[Trace], whole: Trace) -> bool:
     if len(sure) == 1:
         return whole.verdict != decision.TRACED
     return whole.source is None and all(part.source is not None for part in parts)
+
+
+def _mean_motion(parts: list[Trace]) -> float:
+    """Mean motion score of stretches, each counted by its length."""
+    return float(np.average([part.motion_score for part in parts],
+                            weights=[part.fake_end_frame - part.fake_start_frame + 1
+                                     for part in parts]))
 
 
 def _goes_on(one: Trace, other: Trace) -> bool:

@@ -34,10 +34,12 @@ from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
 from utils.straight_line import REACH, SWING, likeliest_line
 from utils.video import Frame, VideoError
-from utils.views import Found, Place, alignment_of, in_order, laid_over, refined
+from utils.views import Found, Place, alignment_of, distinct, in_order, laid_over, refined
 
 PLACES = 4  # looked at per fake or stretch, those with the best motion of two sources; and
 MORE_VERIFIED = 2  # best ones of further candidates, those that step 4 verified by most inliers
+MORE_ALIKE, NOT_FAR = 3, 0.2  # further ones of the sources whose pictures agree, and by how much
+# their motion may be behind the best one's there
 MOMENTS = 5  # pictures that are laid on each other per place
 KEPT = 2 * MOMENTS  # pictures of a fake
 NEAR = REACH + SWING  # frames before and after a place whose pictures are compared, too
@@ -108,13 +110,20 @@ def confirmed(found: list[Found], fake: Fake, read_source: ReadSource,
     places stay as they are.
     """
     done: dict[int, Found] = {}
-    for position in worth_a_look(found):
-        try:
-            done[position] = confirm(found[position], fake, read_source)
-        except VideoError:
-            continue
-        if not exhaustive and is_certain(done[position], found[:position] + found[position + 1:]):
-            break
+
+    def look_until_certain(positions: list[int]) -> bool:
+        for position in positions:
+            try:
+                done[position] = confirm(found[position], fake, read_source)
+            except VideoError:
+                continue
+            others = found[:position] + found[position + 1:]
+            if not exhaustive and is_certain(done[position], others):
+                return True
+        return False
+
+    if not look_until_certain(worth_a_look(found)):
+        look_until_certain(others_alike(found, done))
     return in_order([done.get(position, one) for position, one in enumerate(found)])
 
 
@@ -141,6 +150,26 @@ def worth_a_look(found: list[Found]) -> list[int]:
         if found[alike].hypothesis.source not in seen:
             chosen.append(alike)
     return chosen
+
+
+def others_alike(found: list[Found], done: dict[int, Found]) -> list[int]:
+    """Positions of further places to look at, in the sources whose pictures agree with the fake's
+    (mirrored, if they do so): strangers with as much motion may have kept them out.
+
+    found: best motion first; done: those that were looked at, by their positions.
+    """
+    seen = [one for one in done.values() if one.hypothesis.pictures_agree]
+
+    def behind(one: Found) -> float:
+        """By how much its motion is behind the best one's of those seen there."""
+        h = one.hypothesis
+        return max((other.hypothesis.motion_score for other in seen
+                    if (other.hypothesis.source, other.view.flip) == (h.source, one.view.flip)),
+                   default=np.inf) - h.motion_score
+
+    return [position for position, one in enumerate(found)
+            if position not in done and behind(one) <= NOT_FAR
+            and distinct([*done.values(), one])[-1] is one][:MORE_ALIKE]
 
 
 def is_certain(one: Found, others: list[Found]) -> bool:

@@ -32,6 +32,8 @@ USUAL_SCORE, USUAL_SPREAD, USUAL_COUNT = 0.28, 0.12, 4  # of strangers' best sco
 MOST_APART = (-3, 8)
 SAME_PICTURES = 0.5  # picture score from which on the same person is seen in the same place; set by
 # hand, on those clips: nearly all true places have more, strangers have 0.3 at most
+SURE_NONE = 0.8  # probability of "no source here" from which on that is the answer; set by hand, on
+# those clips: without their source the fakes had 0.9 or more, all but two in a hundred with it less
 LIKELY_PLACE = 0.1  # probability from which on frames are given although none is likelier than not
 MIN_FRAMES = 8  # shorter fakes are never more than ambiguous: too much fits them
 
@@ -161,13 +163,16 @@ def named(hypotheses: list[Hypothesis], chances: np.ndarray,
     Where it is likelier that no source is here, the most probable of those places where the same
     person is seen in the same place, though perhaps in another take: where their pictures agree, or
     in the sources `seen`, by their file names, of which those come last whose pictures do not.
+    Where the person is seen in none, none is named once it is sure that no source is here
+    (SURE_NONE).
     chances: probabilities() of the hypotheses.
     """
     likely = np.argsort(-chances[:-1], kind="stable").tolist()
     if chances[-1] < 0.5:
         return likely[0]
     found = [i for i in likely if hypotheses[i].pictures_agree or hypotheses[i].source in seen]
-    return min(found, default=None, key=lambda i: hypotheses[i].picture_score is not None
+    unsure = likely[0] if chances[-1] < SURE_NONE else None
+    return min(found, default=unsure, key=lambda i: hypotheses[i].picture_score is not None
                and not hypotheses[i].pictures_agree)
 
 
@@ -184,9 +189,9 @@ def tells_frames(chances: np.ndarray, place: int) -> bool:
 
 def verdict(hypotheses: list[Hypothesis], chances: np.ndarray, frames: int,
             seen: Collection[str] = ()) -> str:
-    """Verdict from probabilities() of the hypotheses: the majority's word, ambiguous where there
-    is none, or where another source shows the same footage, or where no place is likely but the
-    person is seen in one (named())."""
+    """Verdict from probabilities() of the hypotheses: traced where one place has the majority, no
+    source where that is sure and the person is seen in none (named()); ambiguous otherwise, and
+    where another source shows the same footage."""
     if chances[-1] >= 0.5:
         return NO_SOURCE if named(hypotheses, chances, seen) is None else AMBIGUOUS
     if len(chances) < 2 or chances[:-1].max() < 0.5 or frames < MIN_FRAMES:
@@ -210,11 +215,12 @@ def _scene_words(h: Hypothesis) -> str:
     return f"the scenes' cosine is {h.scene_score:.2f}"
 
 
-def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place: int) -> str:
+def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place: int,
+            seen: Collection[str] = ()) -> str:
     """One plain sentence for the verdict.
 
     chances: what probabilities() gave for the hypotheses; place: which of them it is about, or for
-    no source which is the nearest.
+    no source which is the nearest; seen: as in named().
     """
     best, chance = hypotheses[place], 100 * chances[place]
     percent = "over 99 %" if chance > 99 else f"{chance:.0f} %"
@@ -225,9 +231,12 @@ def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place:
     if chances[-1] >= 0.5:
         given = (f"the place given has {percent}" if tells_frames(chances, place)
                  else "so no frames are given")
-        seen = (_scene_words(best) if best.pictures_agree
-                else f"{best.inliers} local features agree")
-        return (f"{seen}, but motion ({best.motion_score:.2f}) does not tell the "
+        if not best.pictures_agree and best.source not in seen:
+            return (f"likelier than not ({100 * chances[-1]:.0f} %) nothing here is the source, "
+                    f"but that is not sure: {match}; {given}")
+        agree = (_scene_words(best) if best.pictures_agree
+                 else f"{best.inliers} local features agree")
+        return (f"{agree}, but motion ({best.motion_score:.2f}) does not tell the "
                 f"frames: another take of the same person, or too little motion; {given}")
     places = equals(hypotheses, chances)
     if word == AMBIGUOUS and len(places) > 1:

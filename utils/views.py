@@ -210,8 +210,13 @@ def look_closer(places: list[Place]) -> list[Found]:
 
 
 def in_order(found: list[Found]) -> list[Found]:
-    """Best motion first; of what is about one place the best."""
-    return distinct(sorted(found, key=lambda f: -f.hypothesis.motion_score))
+    """Best motion first; of what is about one place the best: first of all one whose pictures agree
+    with the fake's."""
+    def motion(one: Found) -> float:
+        return -one.hypothesis.motion_score
+
+    kept = distinct(sorted(found, key=lambda one: (not one.hypothesis.pictures_agree, motion(one))))
+    return sorted(kept, key=motion)
 
 
 def refined(place: Place) -> Found:
