@@ -143,3 +143,13 @@ def test_motion_decides_where_pixels_do_not():
                        np.full((FRAMES - FIRST, 32, 32), 90, np.uint8), FIRST)
     found = likeliest_line(scores, Alignment(0.9, at + 1, 1.0), (1.0,), held_of(pair), 0.0)
     assert found.at.tolist() == at.tolist() and found.rate == 1.0
+
+
+@pytest.mark.parametrize("unchanged, start", [(0.0, START), (0.8, START + 1)])
+def test_the_coarser_the_copy_the_less_motion_counts_at_last(unchanged, start):
+    """Motion speaks for one frame, pixels for the next."""
+    source, at = motion(0, FRAMES), np.arange(START, START + COUNT)
+    scores = pair_scores(cut(source, START, count=COUNT), prepare(source))
+    held = held_of(pair_of(at + 1, 60.0))
+    found = likeliest_line(scores, Alignment(0.9, at, 1.0), (1.0,), held, unchanged)
+    assert found.at.tolist() == list(range(start, start + COUNT))
