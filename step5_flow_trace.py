@@ -39,7 +39,7 @@ from utils.gone import drop_fakes
 from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
-from utils.paths import cut_prices, find_stretches, seen_stretches
+from utils.paths import cut_prices, find_stretches, seen_stretches, torn_stretches
 from utils.report import write_reports
 from utils.scene_index import indexed_ids, read_ranking
 from utils.sections import in_sections
@@ -47,8 +47,8 @@ from utils.side_by_side import Roots
 from utils.source_motion import IndexedSource, MotionIndex
 from utils.tables import Trace, read_result, write_table
 from utils.versions import versions
-from utils.views import (View, agreement_of, alignment_of, find_places, gain_tables, look_closer,
-                         mark_copies, views_of)
+from utils.views import (View, agreement_of, alignment_of, explained, find_places, gain_tables,
+                         look_closer, mark_copies, views_of)
 
 if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
@@ -226,10 +226,11 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
     if not views:
         return [whole]
     prices = cut_prices(fake.motion.poses.grey)
-    moved = find_stretches(gain_tables(views, whole["found"]), prices)
-    seen = seen_stretches(prices)
-    for stretches in [moved] if seen == moved else [moved, seen]:
-        if len(stretches) > 1:
+    trials = [find_stretches(gain_tables(views, whole["found"]), prices), seen_stretches(prices)]
+    if whole["best"]:
+        trials.append(torn_stretches(*explained(whole["best"]), prices))
+    for number, stretches in enumerate(trials):
+        if len(stretches) > 1 and stretches not in trials[:number]:
             parts = [trace([view.part(*ends) for view in views], fake.part(*ends))
                      for ends in stretches]
             if answer.tells_more([part["trace"] for part in parts], whole["trace"]):
@@ -261,7 +262,7 @@ def trace_stretch(views: list[View], fake: Fake, made_with: dict,
     angles = (tools.scorer.angles(Path(fake.record.file).with_suffix("").as_posix(), fake.record,
                                   fake.frames, [found[i] for i in told])
               if tools.scorer else [None] * len(told))
-    return {"trace": trace, "found": found, "no_source_probability": float(chances[-1]),
+    return {"trace": trace, "found": found, "best": best, "no_source_probability": float(chances[-1]),
             "evidence": evidence,
             "alternatives": [asdict(hypotheses[i]) | {"probability": float(chances[i]),
                                                       "motion_angle_rad": angle}
@@ -278,7 +279,7 @@ def result(record: VideoRecord, answers: list[dict], made_with: dict) -> dict:
     return {"schema": SCHEMA, "fake": record.file, "made_with": made_with,
             "versions": versions(PACKAGES),
             "traces": [asdict(a["trace"]) for a in answers],
-            "stretches": [{key: value for key, value in a.items() if key not in ("trace", "found")}
+            "stretches": [{key: value for key, value in a.items() if key not in ("trace", "found", "best")}
                           for a in answers]}
 
 

@@ -8,7 +8,8 @@ from test_matching import CELLS, FRAMES, START, along, cut, motion
 from utils.matching import (Alignment, energies, pair_scores, prepare, refine, rough_places,
                             sample_offsets)
 from utils.paths import (CUT_PRICE, MIN_STRETCH, SEEN_PRICE, SHARE, cut_prices, find_stretches,
-                         follow, gains, least_path, path_gain, runs_evenly, seen_stretches)
+                         follow, gains, least_path, path_gain, runs_evenly, seen_stretches,
+                         torn_stretches)
 
 
 def found(fake: MotionGrid, source: MotionGrid):
@@ -124,6 +125,28 @@ def test_stretches_that_are_seen():
     assert seen_stretches(cut_prices(jumping(60, {15: 7.0, 55: 80.0}))) == [(0, 59)]
     often = cut_prices(jumping(100, {pair: 80.0 for pair in range(10, 90, 11)}))
     assert seen_stretches(often) == [(0, 99)]  # jumps all the time
+
+
+def torn(fake: MotionGrid, source: MotionGrid, start: int,
+         jumps: dict[int, float]) -> list[tuple[int, int]]:
+    """Cut by a place in one source that runs evenly from a frame on."""
+    scores = pair_scores(fake, prepare(source))
+    gain = path_gain(scores, start + np.arange(len(fake) + 1))
+    return torn_stretches(gain, scores.fake_energy, cut_prices(jumping(len(fake) + 1, jumps)))
+
+
+@pytest.mark.parametrize("jumps", [{}, {21: 60.0}])
+def test_where_a_place_begins_or_ends_to_fit_a_fake_is_torn(jumps):
+    one, other = motion(0), motion(1)
+    fake = along_pieces([(one, 40, 62), (other, 100, 118)])
+    for found in torn(fake, one, 40, jumps), torn(fake, other, 100 - 22, jumps):
+        (_, end), (start, _) = found
+        assert start == end + 1 and abs(start - 22) <= (0 if jumps else 1)
+    whole = [(0, len(fake))]
+    assert torn(cut(one, START), one, START, jumps) == [(0, len(cut(one, START)))]
+    assert torn(fake, motion(2), 40, jumps) == whole  # fits neither side
+    short = along_pieces([(one, 40, 40 + MIN_STRETCH - 1), (other, 100, 100 + MIN_STRETCH)])
+    assert torn(short, one, 40, {}) == [(0, len(short))]
 
 
 def test_a_jump_alone_cuts_nothing():

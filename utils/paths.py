@@ -32,6 +32,8 @@ MOST_SEEN = 6  # cuts; what jumps more often is no fake of stretches
 MOVES = (1, -1, 2, -2)  # frames that a place may drift by at once when stretches are told apart
 CUT = 127  # marks a change of place among them
 MIN_STRETCH = 8  # frames; shorter stretches are not told apart
+TORN = 0.5  # by how much more of one side's motion than of the other's a place explains, from which
+# on a fake is cut there by way of trial
 
 
 def follow(scores: PairScores, near: Alignment, rates: Sequence[float]) -> Alignment:
@@ -188,6 +190,25 @@ def seen_stretches(prices: np.ndarray) -> list[tuple[int, int]]:
     across a small jump can hide it. prices: cut_prices(); returns as find_stretches()."""
     cuts = np.flatnonzero(prices <= CUT_PRICE - SURELY_SEEN * SEEN_PRICE) + 1
     return _between(cuts.tolist() if len(cuts) <= MOST_SEEN else [], len(prices) + 1)
+
+
+def torn_stretches(gain: np.ndarray, energy: np.ndarray,
+                   prices: np.ndarray) -> list[tuple[int, int]]:
+    """Cut a fake in two where its best place begins or ends to fit, even if nothing is known yet
+    that fits the rest: the sum of what it explains more than usual turns there (CUSUM, Page 1954).
+
+    gain: [n], path_gain() of that place; energy: [n], squared length of the fake's motion; prices:
+    cut_prices(). Returns as find_stretches().
+    """
+    count, unit = len(gain) + 1, float(energy.mean()) + 1e-6
+    cuts = np.arange(MIN_STRETCH, count - MIN_STRETCH + 1)
+    if not len(cuts):
+        return [(0, count - 1)]
+    turns = np.abs(np.cumsum(gain - gain.sum() / (unit * len(energy)) * energy)) / unit
+    cut = int(cuts[np.argmax(turns[cuts - 1] - prices[cuts - 1])])
+    shares = [gain[side].sum() / (energy[side].sum() + 1e-6 * unit)
+              for side in (slice(cut - 1), slice(cut, None))]
+    return _between([cut] if abs(shares[0] - shares[1]) >= TORN else [], count)
 
 
 def _stretches(moves: np.ndarray, best: np.ndarray) -> list[tuple[int, int]]:

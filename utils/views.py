@@ -258,6 +258,13 @@ def agreement_of(found: Found) -> list[list[float | None]]:
     return [[None if np.isnan(cell) else round(float(cell), 3) for cell in row] for row in cells]
 
 
+def explained(found: Found) -> tuple[np.ndarray, np.ndarray]:
+    """What a place explains of every pair of the fake's frames, and the energy of its motion there,
+    [n] each, in the fake's order."""
+    scores, turn = found.view.scores, slice(None, None, -1 if found.view.backwards else 1)
+    return path_gain(scores, found.alignment.at)[turn], scores.fake_energy[turn]
+
+
 def gain_tables(views: list[View], found: list[Found]) -> list[np.ndarray]:
     """What every view, and every alignment of the whole fake, explains of it pair by pair.
 
