@@ -43,6 +43,13 @@ def test_a_stretch_that_goes_on_is_no_other(start):
     assert tells_more([FIRST, replace(on, flip=1)], TRACED)
 
 
+def test_unsure_stretches_that_go_on_are_one():
+    on = replace(second(), start_frame=130, end_frame=159, confidence=0.6)
+    unsure = replace(TRACED, verdict="ambiguous", confidence=0.4)
+    assert not tells_more([FIRST, on], unsure)
+    assert tells_more([FIRST, replace(on, start_frame=230, end_frame=259)], unsure)
+
+
 def test_backwards_stretches_go_on_downwards():
     first = replace(FIRST, start_frame=129, end_frame=100, rate=-1.0)
     on = replace(second(), start_frame=99, end_frame=70, rate=-1.0)

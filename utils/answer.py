@@ -67,6 +67,8 @@ def tells_more(parts: list[Trace], whole: Trace) -> bool:
     if whole.start_frame is not None and (
             not placed or _mean_motion(placed) <= whole.motion_score):
         return False
+    if len(placed) == len(parts) and all(_goes_on(*pair) for pair in zip(parts, parts[1:])):
+        return False
     sure = [part for part in parts
             if part.verdict == decision.TRACED and part.confidence >= SURE_PART]
     if len(sure) > 1:

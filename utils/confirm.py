@@ -122,9 +122,13 @@ def confirmed(found: list[Found], fake: Fake, read_source: ReadSource,
                 return True
         return False
 
+    further: list[int] = []
     if not look_until_certain(worth_a_look(found)):
-        look_until_certain(others_alike(found, done))
-    return in_order([done.get(position, one) for position, one in enumerate(found)])
+        further = others_alike(found, done)
+        look_until_certain(further)
+    # these stay as they were, too, for where pictures lead away from a place its motion is a rival
+    return in_order([done.get(position, one) for position, one in enumerate(found)]
+                    + [found[position] for position in further])
 
 
 def worth_a_look(found: list[Found]) -> list[int]:
