@@ -262,8 +262,8 @@ def trace_stretch(views: list[View], fake: Fake, made_with: dict,
     angles = (tools.scorer.angles(Path(fake.record.file).with_suffix("").as_posix(), fake.record,
                                   fake.frames, [found[i] for i in told])
               if tools.scorer else [None] * len(told))
-    return {"trace": trace, "found": found, "best": best, "no_source_probability": float(chances[-1]),
-            "evidence": evidence,
+    return {"trace": trace, "found": found, "best": best,
+            "no_source_probability": float(chances[-1]), "evidence": evidence,
             "alternatives": [asdict(hypotheses[i]) | {"probability": float(chances[i]),
                                                       "motion_angle_rad": angle}
                              for i, angle in zip(told, angles, strict=True)],
@@ -279,8 +279,8 @@ def result(record: VideoRecord, answers: list[dict], made_with: dict) -> dict:
     return {"schema": SCHEMA, "fake": record.file, "made_with": made_with,
             "versions": versions(PACKAGES),
             "traces": [asdict(a["trace"]) for a in answers],
-            "stretches": [{key: value for key, value in a.items() if key not in ("trace", "found", "best")}
-                          for a in answers]}
+            "stretches": [{key: value for key, value in a.items()
+                           if key not in ("trace", "found", "best")} for a in answers]}
 
 
 def source_id(candidates: list[dict], source: str) -> str:

@@ -286,3 +286,12 @@ def test_of_what_is_about_one_place_that_is_kept_whose_pictures_agree(fake):
     assert in_order([moves, agrees, other]) == [other, agrees]
     assert in_order([agrees, replace(agrees, hypothesis=replace(agrees.hypothesis, start=1,
                                                                 motion_score=0.3))])[0] != agrees
+
+
+def test_a_place_that_pictures_lead_away_from_stays_a_rival(fake):
+    strangers = [place(fake, 1, start, motion_score=0.85) for start in (0, 12, 24)]
+    rival = place(fake, 0, 2, motion_score=0.75)
+    assert confirm(rival, fake, read_source).hypothesis.start == START
+    found = confirmed([place(fake, 0, START), *strangers, rival], fake, read_source)
+    assert [(one.hypothesis.start, one.hypothesis.picture_score is None) for one in found
+            if one.hypothesis.source == "0.mp4"] == [(START, False), (2, True)]
