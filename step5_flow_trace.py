@@ -57,6 +57,7 @@ SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schem
 METHOD = 22  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
+UNWRITTEN = ("trace", "found", "best")  # of what trace_stretch() gives per stretch
 
 
 @dataclass(frozen=True)
@@ -279,8 +280,8 @@ def result(record: VideoRecord, answers: list[dict], made_with: dict) -> dict:
     return {"schema": SCHEMA, "fake": record.file, "made_with": made_with,
             "versions": versions(PACKAGES),
             "traces": [asdict(a["trace"]) for a in answers],
-            "stretches": [{key: value for key, value in a.items()
-                           if key not in ("trace", "found", "best")} for a in answers]}
+            "stretches": [{key: value for key, value in a.items() if key not in UNWRITTEN}
+                          for a in answers]}
 
 
 def source_id(candidates: list[dict], source: str) -> str:

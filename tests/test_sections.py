@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from long_motion import candidate_of, fake_of, index_of, record_of, stored_motion
-from step5_flow_trace import trace_stretches
+from step5_flow_trace import UNWRITTEN, trace_stretches
 from utils.coarse_motion import RATES, Way, coarse_source, peaks, scan
 from utils.confirm import Fake
 from utils.decision import load_coefficients
@@ -89,7 +89,7 @@ def test_frame_numbers_and_times_are_the_whole_source_s(arrays, tmp_path, vector
     curve = answer["score_curve"]
     assert answer["score_curve_start"] + int(np.argmax(curve)) == 5000 and len(curve) < 1500
     schema = json.loads(Path("utils/trace.schema.json").read_text("utf-8"))
-    assert set(answer) - {"trace", "found"} <= set(schema["$defs"]["stretch"]["properties"])
+    assert set(answer) - set(UNWRITTEN) <= set(schema["$defs"]["stretch"]["properties"])
 
 
 def test_a_fake_joined_from_far_apart_places(arrays, tmp_path, vectors):
