@@ -146,10 +146,11 @@ def test_where_the_person_is_seen_an_unlikely_place_is_no_rejection():
 
 
 def test_where_nobody_is_seen_a_rejection_has_to_be_sure():
-    places = [replace(PLACE, picture_score=score) for score in (None, 0.3)]
-    for chances, word in ([0.05, 0.2, 0.75], "ambiguous"), ([0.05, 0.1, 0.85], "no_source"):
-        assert verdict(places, np.array(chances), 25) == word
-        assert named(places, np.array(chances)) == (1 if word == "ambiguous" else None)
+    for chances, place in (([0.05, 0.2, 0.75], 1), ([0.05, 0.1, 0.85], None),
+                           ([*[0.09] * 5, 0.55], None)):
+        places = [replace(PLACE, picture_score=0.3)] * (len(chances) - 1)
+        assert named(places, np.array(chances)) == place
+        assert verdict(places, np.array(chances), 25) == ("ambiguous" if place else "no_source")
 
 
 def test_very_short_fakes_are_never_traced():

@@ -164,14 +164,15 @@ def named(hypotheses: list[Hypothesis], chances: np.ndarray,
     person is seen in the same place, though perhaps in another take: where their pictures agree, or
     in the sources `seen`, by their file names, of which those come last whose pictures do not.
     Where the person is seen in none, none is named once it is sure that no source is here
-    (SURE_NONE).
+    (SURE_NONE), or no single place is likely (LIKELY_PLACE).
     chances: probabilities() of the hypotheses.
     """
     likely = np.argsort(-chances[:-1], kind="stable").tolist()
     if chances[-1] < 0.5:
         return likely[0]
     found = [i for i in likely if hypotheses[i].pictures_agree or hypotheses[i].source in seen]
-    unsure = likely[0] if chances[-1] < SURE_NONE else None
+    unsure = (likely[0] if chances[-1] < SURE_NONE and chances[likely[0]] >= LIKELY_PLACE
+              else None)
     return min(found, default=unsure, key=lambda i: hypotheses[i].picture_score is not None
                and not hypotheses[i].pictures_agree)
 
