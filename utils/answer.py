@@ -61,7 +61,8 @@ def tells_more(parts: list[Trace], whole: Trace) -> bool:
 
     The cuts were laid where the parts fit best, so some have to be surer than a whole fake, and
     together they have to match the motion better than one place does; or all of them show what a
-    source shows, though its frames are not clear, and the whole shows nothing.
+    source shows, though its frames are not clear, and the whole shows nothing. Stretches of which
+    each goes on where the one before ends are one.
     """
     placed = [part for part in parts if part.start_frame is not None]
     if whole.start_frame is not None and (
