@@ -32,8 +32,8 @@ USUAL_SCORE, USUAL_SPREAD, USUAL_COUNT = 0.28, 0.12, 4  # of strangers' best sco
 MOST_APART = (-3, 8)
 SAME_PICTURES = 0.5  # picture score from which on the same person is seen in the same place; set by
 # hand, on those clips: nearly all true places have more, strangers have 0.3 at most
-SURE_NONE = 0.8  # probability of "no source here" from which on that is the answer; set by hand: of
-# 555 fakes of those clips all had 0.97 or more without their source, and one with it
+SURE_NONE = 0.8  # probability of "no source here" from which on that is the answer; set by hand, on
+# those clips: without their source all fakes had more, with it hardly any
 LIKELY_PLACE = 0.1  # probability from which on frames are given although none is likelier than not
 MIN_FRAMES = 8  # shorter fakes are never more than ambiguous: too much fits them
 
