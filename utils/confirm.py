@@ -6,7 +6,7 @@ utils/clip_mapping.py) also where step 4 found nothing to hold on to: small and 
 windows in other pictures, plain walls. Strangers' pictures cannot; other takes before the same
 background can, but there the poses run otherwise. The mapping lets flow and poses be compared
 pixel to pixel, and the pictures tell the very frames (utils/straight_line.py, and where some were
-dropped or doubled utils/picture_path.py).
+dropped or doubled utils/picture_path.py and utils/jumps.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -26,6 +26,7 @@ from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_windo
 from utils.files import read_image
 from utils.held_pair import Film, FilmCutter, HeldPair
 from utils.held_pixels import COARSE, found_by_pictures, unchanged_share
+from utils.jumps import improved
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.matching import Alignment
 from utils.paths import runs_evenly
@@ -263,8 +264,12 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
         if coarse and jumps:
             near = follow_pictures(view.scores, near, view.usual_rates, pair)
         line = likeliest_line(view.scores, near, view.usual_rates, held, unchanged)
-        near = alignment = line if coarse else or_dropped(view.scores, line, near,
-                                                          view.usual_rates, pair)
+        near = line if coarse else or_dropped(view.scores, line, near, view.usual_rates, pair)
+        held = held.corrected(near.at)
+        alignment = improved(view.scores, near, view.usual_rates, held, unchanged)
+        if alignment is not near:
+            held = held.corrected(alignment.at)
+        return alignment, held.explained(alignment.at)
     return alignment, held.corrected(near.at).explained(near.at)
 
 

@@ -1,0 +1,115 @@
+"""Frames are missed where neither motion nor small pictures do, and only where some are missing."""
+
+import numpy as np
+import pytest
+
+from test_matching import along, motion
+from test_picture_path import FIRST, FRAMES, START, pictures, still_scores
+from test_straight_line import CODED, copy_of, held_of
+from utils import jumps
+from utils.jumps import improved
+from utils.matching import Alignment, PairScores, pair_scores, prepare, sample_offsets
+from utils.paths import runs_evenly
+
+COUNT = 24
+
+
+def straight(first: int, rate: float = 1.0, score: float = 0.9) -> Alignment:
+    return Alignment(score, first + sample_offsets(COUNT, rate, 0.0), rate)
+
+
+def improve(at: np.ndarray, near: Alignment, scores: PairScores | None = None, held: float = 0.0,
+            noise: float = 6.0, usual: tuple[float, ...] = (1.0,), seed: int = 0) -> Alignment:
+    """What becomes of an alignment of a copy of these frames."""
+    pair = held_of(copy_of(at, seed, held, noise)).corrected(near.at)
+    return improved(scores or still_scores(near.at), near, usual, pair, CODED[1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("gone", [[1], [1, 2], [1, 3], [2, 3], [22], [22, 23], [1, 22]])
+def test_frames_dropped_next_to_an_end(gone, seed):
+    at = np.delete(np.arange(START, START + COUNT + len(gone)), gone)
+    near = straight(at[0] + sum(place < COUNT / 2 for place in gone))  # what the rest looks like
+    found = improve(at, near, noise=2.0, seed=seed)
+    assert found.at.tolist() == at.tolist()
+    assert found.rate == pytest.approx((at[-1] - at[0]) / (COUNT - 1)) and found.score == near.score
+
+
+def test_frames_dropped_next_to_an_end_of_a_fake_that_runs_at_another_usual_rate():
+    at = START + sample_offsets(COUNT, 1.25, 0.0)
+    at[:2] -= 1
+    found = improve(at, straight(START, 1.25), usual=(1.0, 1.25))
+    assert found.at.tolist() == at.tolist()
+
+
+def test_a_jump_where_another_one_was_found():
+    at = np.delete(np.arange(START, START + COUNT + 2), [5, 16])
+    near = np.delete(np.arange(START, START + COUNT + 2), [8, 16])
+    assert improve(at, Alignment(0.9, near, 1.04)).at.tolist() == at.tolist()
+
+
+def test_a_jump_that_is_none():
+    at = np.arange(START, START + COUNT)
+    near = at + (at < START + 3) - (at >= START + 20)  # one doubled, and another
+    found = improve(at, Alignment(0.9, near, 1.0))
+    assert found.at.tolist() == at.tolist() and found.rate == 1.0 and runs_evenly(found)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("noise", [3.0, 12.0, 25.0])
+def test_noise_makes_no_jumps(noise, seed):
+    near = straight(START)
+    assert improve(near.at, near, noise=noise, seed=seed) is near
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_copy_that_holds_what_it_showed_makes_none(seed):
+    near = straight(START)
+    assert improve(near.at, near, held=0.7, seed=seed) is near
+
+
+def test_motion_that_goes_on_evenly_outweighs_noisy_pixels():
+    near, source = straight(START), motion(0, FRAMES)
+    jumped = near.at - (np.arange(COUNT) < 2)  # what the pixels were taken of
+    assert improve(jumped, near).at.tolist() == jumped.tolist()
+    scores = pair_scores(along(source, near.at), prepare(source))
+    assert improve(jumped, near, scores) is near
+    assert improve(jumped, near, scores, noise=2.0).at.tolist() == jumped.tolist()
+
+
+def test_motion_alone_tells_of_no_jump_that_pixels_deny():
+    near, source = straight(START), motion(0, FRAMES)
+    moved = near.at - (np.arange(COUNT) < 2)
+    assert improve(near.at, near, pair_scores(along(source, moved), prepare(source))) is near
+
+
+def test_a_line_at_another_rate_stays():
+    near = straight(START, 1.1)
+    at = near.at - (np.arange(COUNT) < 2)
+    assert improve(at, near) is near
+
+
+def test_pictures_that_are_not_the_sources_tell_nothing():
+    near = straight(START)
+    pair = held_of(copy_of(near.at))
+    other = pictures(seed=1)[FIRST:]
+    pair = type(pair)(pair.fake, type(pair.film)(other, pair.film.onto), pair.mapping, pair.first)
+    assert pair.explained(near.at) < jumps.LEAST_EXPLAINED
+    assert improved(still_scores(near.at), near, (1.0,), pair, CODED[1]) is near
+
+
+def test_long_fakes_stay(monkeypatch):
+    at = np.delete(np.arange(START, START + COUNT + 1), 1)
+    assert improve(at, straight(START + 1)).at.tolist() == at.tolist()
+    monkeypatch.setattr(jumps, "MOST_FRAMES", COUNT - 1)
+    near = straight(START + 1)
+    assert improve(at, near) is near
+
+
+@pytest.mark.parametrize("first", [0, 1, FRAMES - COUNT - 1, FRAMES - COUNT])
+def test_no_path_leaves_the_source(first):
+    near = straight(first)
+    # pixels of frames that the ends of the source are as near to as anything is
+    pair = held_of(copy_of(np.clip(near.at, FIRST, FRAMES - 1)))
+    found = improved(still_scores(near.at), near, (1.0,), pair, CODED[1])
+    assert found.at.min() >= 0 and found.at.max() < FRAMES and (np.diff(found.at) >= 0).all()

@@ -1,0 +1,105 @@
+"""The last look at a path: is a frame of the source missing where nobody saw it go?
+
+A frame dropped near an end of a fake, or from a head that hardly moves, costs motion little, and
+small pictures may not show it. Single pixels (utils/held_pair.py) do, but what they say of a path
+is no sum over its frames, for each has a noise of its own that the whole path tells. So paths are
+not searched but improved: of all that differ from one by a jump more or less, or by its place, the
+one that motion and pixels together like best is taken, as long as there is a better one.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from utils.held_pair import HeldPair
+from utils.matching import Alignment, PairScores, even_offsets
+from utils.paths import path_gain, runs_evenly
+
+MOTION_WORTH = 10.0  # of what motion explains, mean energies of a pair, where nothing is held; this
+# and the prices were set by hand, after dropped frames of 15 clips that are not used for measuring
+JUMP_PRICE = 3.0  # of a frame dropped (or doubled) from a fake
+OTHER_PRICE = 20.0  # of one doubled where more were dropped, or the other way round
+CLEARLY = 8.0  # by how much a path must be better than the first
+FURTHEST = 3  # frames by which a jump changes at once
+SLIDES = 4  # frames of the fake by which it is moved
+TRIED = 40  # paths that motion and prices like best; their pixels are compared
+ROUNDS = 8
+LEAST_EXPLAINED = 0.05  # HeldPair.explained() from which on pixels are asked
+MOST_FRAMES = 500  # of a fake; 30 MB, most of them steps of paths that are tried
+
+
+def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: HeldPair,
+             unchanged: float) -> Alignment:
+    """An alignment, or the path that differs from it by some jumps and is clearly better.
+
+    usual: rates, source frames per fake frame, that paths keep to, but for dropped and doubled
+    frames; held: with the mapping that fits the alignment; unchanged:
+    held_pixels.unchanged_share() of the fake. A straight line of another rate stays as it is, and
+    so does what pixels tell little of.
+    """
+    count = len(near.at)
+    explained = held.explained(near.at)
+    if (explained is None or explained < LEAST_EXPLAINED or not 2 < count <= MOST_FRAMES
+            or runs_evenly(near) and near.rate not in usual):
+        return near
+    worth = MOTION_WORTH * (1 - unchanged) / (float(scores.fake_energy.mean()) + 1e-6)
+    steps = [np.diff(even_offsets(count, rate)) for rate in usual]
+
+    def cheapest(paths: np.ndarray) -> tuple[float, np.ndarray]:
+        """What motion and pixels leave unexplained, twice a negative log likelihood."""
+        costs = _prices(paths, steps) - worth * path_gain(scores, paths).sum(axis=1)
+        tried = np.argsort(costs, kind="stable")[:TRIED]
+        costs = costs[tried] + held.misfits(paths[tried])
+        return float(costs.min()), paths[tried[costs.argmin()]]
+
+    first, at = cheapest(near.at[None])
+    least, best = first, at
+    for _ in range(ROUNDS):
+        around = _around(at, len(scores.dot), scores.dot.shape[2])
+        cost, at = cheapest(around) if len(around) else (np.inf, at)
+        if not cost < least:
+            break
+        least, best = cost, at
+    if least > first - CLEARLY:
+        return near
+    return replace(near, at=best, rate=float(best[-1] - best[0]) / (count - 1))
+
+
+def _prices(paths: np.ndarray, steps: Sequence[np.ndarray]) -> np.ndarray:
+    """Of the jumps in paths [L, n], [L]; steps: [n - 1] of each straight line that they may keep
+    to, the one that makes them cheapest."""
+    prices = []
+    for even in steps:
+        moves = np.diff(paths, axis=1) - even
+        dropped, doubled = np.maximum(moves, 0).sum(axis=1), np.maximum(-moves, 0).sum(axis=1)
+        prices.append(JUMP_PRICE * np.maximum(dropped, doubled)
+                      + OTHER_PRICE * np.minimum(dropped, doubled))
+    return np.min(prices, axis=0)
+
+
+def _around(at: np.ndarray, most: int, frames: int) -> np.ndarray:
+    """Paths that differ from one [n] by a jump, [L, n].
+
+    most: steps from a frame to the next are smaller than that; frames: of the source.
+    """
+    paths = np.array(list(_changed(at)))
+    moves = np.diff(paths, axis=1)
+    return paths[(paths[:, 0] >= 0) & (paths[:, -1] < frames)
+                 & (moves.min(axis=1) >= 0) & (moves.max(axis=1) < most)]
+
+
+def _changed(at: np.ndarray) -> Iterator[np.ndarray]:
+    """Paths as a whole one frame on or back; with a jump more, less, or elsewhere."""
+    yield from (at - 1, at + 1)
+    frames = np.arange(len(at))
+    for cut in frames[1:]:
+        for by in [by for far in range(1, FURTHEST + 1) for by in (far, -far)]:
+            yield at + by * (frames >= cut)
+            yield at - by * (frames < cut)
+        jump = int(at[cut] - at[cut - 1]) - 1
+        if jump > 0:
+            for other in range(max(1, cut - SLIDES), min(len(at), cut + SLIDES + 1)):
+                if other != cut:
+                    between = (frames >= min(cut, other)) & (frames < max(cut, other))
+                    yield at + (jump if other < cut else -jump) * between
