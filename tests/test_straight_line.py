@@ -57,6 +57,14 @@ def test_a_copy_that_holds_what_it_showed(seed, off):
     assert found.at.tolist() == at.tolist() and found.rate == 1.0 and found.score == 0.7
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_mapping_that_was_fitted_where_the_copy_is_not(seed):
+    at = np.arange(START, START + COUNT)
+    near = Alignment(0.7, at - 6, 1.0)
+    held = held_of(copy_of(at, seed)).corrected(near.at)
+    assert likeliest_line(still_scores(at), near, (1.0,), held, CODED[0]).at.tolist() == at.tolist()
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_backwards_time_is_the_fakes(seed):
     """The alignment and the pair run forwards in the source, the fake runs backwards."""
