@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from utils.locks import temporary_beside
-from utils.png import encode_png
+from utils.png import decode_png, encode_png
 
 PIECE = 1 << 20  # bytes of a large file in memory at a time
 
@@ -194,10 +194,12 @@ def write_image(path: Path, image: np.ndarray) -> None:
 def read_image(path: Path) -> np.ndarray:
     """Read a PNG as it was written. Raises InputError when it is missing or damaged."""
     try:
-        data = np.fromfile(path, np.uint8)  # not cv2.imread: it is silent on failure
+        data = Path(path).read_bytes()  # not cv2.imread: it is silent on failure
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    image = decode_png(data)
+    if image is None and data:  # made by something else
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise InputError(f"{path}: not a readable picture; remove its folder and run again")
     return image

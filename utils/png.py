@@ -1,10 +1,11 @@
-"""PNG files without loss, written fast.
+"""PNG files without loss, written and read fast.
 
 Most of what writing a PNG costs is deflate. libdeflate's makes smaller files than OpenCV's encoder
 at its fastest level, in less than half the time. (ISA-L's is faster still, but did not repeat
 itself: one picture in a run came out as other bytes with the same pixels.) So the format's few
 parts are put together here: signature, IHDR, one IDAT, IEND, as the PNG specification (W3C, third
-edition) has them. Every row is filtered by the one above it (type 2, "Up").
+edition) has them. Every row is filtered by the one above it (type 2, "Up"). What is known to be
+made like this is also taken apart in half the time that OpenCV needs.
 """
 
 import struct
@@ -16,6 +17,7 @@ import numpy as np
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LEVEL = 1  # of libdeflate's 0 to 12
 UP = 2  # filter type
+MOST_PACKED = 1032  # times that deflate can make something smaller
 # channels of a picture -> colour type of IHDR, and how OpenCV turns its order into PNG's
 COLOURS = {1: (0, None), 3: (2, cv2.COLOR_BGR2RGB), 4: (6, cv2.COLOR_BGRA2RGBA)}
 
@@ -39,6 +41,35 @@ def encode_png(image: np.ndarray) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     return b"".join([SIGNATURE, _chunk(b"IHDR", header),
                      _chunk(b"IDAT", deflate.zlib_compress(filtered, LEVEL)), _chunk(b"IEND", b"")])
+
+
+def decode_png(data: bytes) -> np.ndarray | None:
+    """The picture in a file that encode_png() made; None for any other, or when it is damaged."""
+    start, end = len(SIGNATURE) + 25, _chunk(b"IEND", b"")
+    header, packed = data[start - 17:start - 4], memoryview(data)[start + 8:-len(end) - 4]
+    if len(header) < 13 or data[:start] != SIGNATURE + _chunk(b"IHDR", header):
+        return None
+    width, height, depth, colour, *other = struct.unpack(">IIBBBBB", header)
+    channels = next((count for count, (kind, _) in COLOURS.items() if kind == colour), None)
+    if channels is None or depth != 8 or any(other) or not width or not height:
+        return None
+    size = height * (1 + width * channels)
+    if size > MOST_PACKED * len(packed) or data[start:] != _chunk(b"IDAT", packed) + end:
+        return None
+    try:
+        filtered = np.frombuffer(deflate.zlib_decompress(packed, size), np.uint8)
+    except deflate.DeflateError:
+        return None
+    if filtered.size != size or (filtered := filtered.reshape(height, -1))[:, 0].min() != UP \
+            or filtered[:, 0].max() != UP:
+        return None
+    rows = filtered[:, 1:].copy()
+    for above, row in zip(rows, rows[1:]):  # modulo 256
+        np.add(row, above, out=row)
+    image = rows.reshape(height, width, channels)
+    if channels == 1:
+        return image[:, :, 0]
+    return cv2.cvtColor(image, cv2.COLOR_RGB2BGR if channels == 3 else cv2.COLOR_RGBA2BGRA)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
