@@ -20,8 +20,8 @@ def largest_rectangle(mask: np.ndarray) -> Rectangle | None:
 
 def cut_out(image: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Picture with alpha: [H, W, 3] BGR and a [H, W] bool -> [H, W, 4] BGRA, zero where not kept."""
-    alpha = np.where(keep, 255, 0).astype(np.uint8)
-    return cv2.merge([*cv2.split(cv2.bitwise_and(image, image, mask=alpha)), alpha])
+    opaque = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+    return cv2.bitwise_and(opaque, opaque, mask=keep.astype(np.uint8))
 
 
 MARGIN = 0.02  # of the shorter side, by which the person grows before the background is cut out
