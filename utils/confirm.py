@@ -265,11 +265,9 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
             near = follow_pictures(view.scores, near, view.usual_rates, pair)
         line = likeliest_line(view.scores, near, view.usual_rates, held, unchanged)
         near = line if coarse else or_dropped(view.scores, line, near, view.usual_rates, pair)
-        held = held.corrected(near.at)
-        alignment = improved(view.scores, near, view.usual_rates, held, unchanged)
-        if alignment is not near:
-            held = held.corrected(alignment.at)
-        return alignment, held.explained(alignment.at)
+        if jumps or not coarse:  # what a coarse copy holds looks like doubled frames
+            near = improved(view.scores, near, view.usual_rates, held.corrected(near.at), unchanged)
+        alignment = near
     return alignment, held.corrected(near.at).explained(near.at)
 
 

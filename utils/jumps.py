@@ -61,7 +61,8 @@ def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: 
         if not cost < least:
             break
         least, best = cost, at
-    if least > first - CLEARLY:
+    pixels = held.misfits(np.stack([near.at, best]))
+    if least > first - CLEARLY or pixels[1] >= pixels[0]:
         return near
     return replace(near, at=best, rate=float(best[-1] - best[0]) / (count - 1))
 
