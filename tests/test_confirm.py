@@ -76,15 +76,18 @@ def source_of(seed: int) -> IndexedSource:
                          poses.mapped(cells=CELLS).grey, SQUARE, np.arange(FRAMES) / 25)
 
 
-def small_mirrored() -> tuple[np.ndarray, np.ndarray]:
-    """A stretch of film 0, small, mirrored, in a grey border, darker: frames and masks."""
+STRETCH = np.arange(START, START + COUNT)
+
+
+def small_mirrored(shown: np.ndarray = STRETCH) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of film 0, small, mirrored, in a grey border, darker, and masks."""
     def edited(image: np.ndarray, border: int) -> np.ndarray:
         small = cv2.resize(image, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_AREA)
         canvas = np.full((144, 198, *image.shape[2:]), border, np.uint8)
         canvas[TOP:TOP + small.shape[0], LEFT:LEFT + small.shape[1]] = small
         return canvas[:, ::-1].copy()
 
-    frames, masks = (np.stack([edited(image, border) for image in part[START:START + COUNT]])
+    frames, masks = (np.stack([edited(image, border) for image in part[shown]])
                      for part, border in zip(FILMS[0], (60, 0)))
     return (0.8 * frames).astype(np.uint8), masks
 
@@ -103,12 +106,16 @@ def fake_of(frames: np.ndarray, masks: np.ndarray, unchanged: float = 0.0) -> Fa
                 FakePictures(frames.__getitem__), look, lambda: unchanged)
 
 
+def noisy_fake(shown: np.ndarray = STRETCH, unchanged: float = 0.0) -> Fake:
+    """A little noisy."""
+    frames, masks = small_mirrored(shown)
+    noise = np.random.default_rng(5).normal(0, 3, frames.shape)
+    return fake_of((frames + noise).clip(0, 255).astype(np.uint8), masks, unchanged)
+
+
 @pytest.fixture(scope="module")
 def fake() -> Fake:
-    """A little noisy."""
-    frames, masks = small_mirrored()
-    noise = np.random.default_rng(5).normal(0, 3, frames.shape)
-    return fake_of((frames + noise).clip(0, 255).astype(np.uint8), masks)
+    return noisy_fake()
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +163,14 @@ def test_the_place_is_confirmed_to_the_frame(fake, off):
 def test_a_coarse_copy_is_confirmed_to_the_frame(coarse_fake, off):
     h = confirm(place(coarse_fake, 0, START + off), coarse_fake, read_source).hypothesis
     assert (h.start, h.end, h.rate) == (START, START + COUNT - 1, 1.0)
+
+
+def test_a_frame_dropped_behind_the_first_one_is_missed_but_not_in_a_coarse_copy():
+    shown = STRETCH - (STRETCH == START)
+    for unchanged, expected in ((0.0, shown), (0.5, STRETCH)):
+        fake = noisy_fake(shown, unchanged)
+        found = confirm(place(fake, 0, START), fake, read_source)
+        assert found.alignment.at.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("start, least, most", [(START, 0.8, 1.0), (2, -1.0, 0.5)])
