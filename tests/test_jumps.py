@@ -106,6 +106,11 @@ def test_long_fakes_stay(monkeypatch):
     assert improve(at, near) is near
 
 
+def test_a_path_with_a_jump_that_no_motion_was_compared_over_stays():
+    near = Alignment(0.9, np.delete(np.arange(START, START + COUNT + 5), [9, 10, 11, 12, 13]), 1.2)
+    assert improve(near.at, near) is near
+
+
 @pytest.mark.parametrize("first", [0, 1, FRAMES - COUNT - 1, FRAMES - COUNT])
 def test_no_path_leaves_the_source(first):
     near = straight(first)

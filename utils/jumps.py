@@ -41,6 +41,7 @@ def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: 
     count = len(near.at)
     explained = held.explained(near.at)
     if (explained is None or explained < LEAST_EXPLAINED or not 2 < count <= MOST_FRAMES
+            or np.diff(near.at).max() >= len(scores.dot)
             or runs_evenly(near) and near.rate not in usual):
         return near
     worth = MOTION_WORTH * (1 - unchanged) / (float(scores.fake_energy.mean()) + 1e-6)
