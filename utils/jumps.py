@@ -26,7 +26,7 @@ SLIDES = 4  # frames of the fake by which it is moved
 TRIED = 40  # paths that motion and prices like best; their pixels are compared
 ROUNDS = 8
 LEAST_EXPLAINED = 0.05  # HeldPair.explained() from which on pixels are asked
-MOST_FRAMES = 500  # of a fake; 30 MB, most of them steps of paths that are tried
+MOST_FRAMES = 500  # of a fake; the paths around one of them take 60 MB
 
 
 def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: HeldPair,
