@@ -257,6 +257,7 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
         partial(FilmCutter, shown.pixels, onto, view.source.square), read_source)
     first -= view.source.first
     held = HeldPair(shown.pixels, film, onto, first).corrected(near.at)
+    fitted = cache(lambda *at: held.corrected(np.array(at)))
     even = runs_evenly(alignment)
     jumps = not even and one.hypothesis.motion_score >= FINE
     if not long and (even or jumps or coarse):
@@ -266,9 +267,9 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
         line = likeliest_line(view.scores, near, view.usual_rates, held, unchanged)
         near = line if coarse else or_dropped(view.scores, line, near, view.usual_rates, pair)
         if jumps or not coarse:  # what a coarse copy holds looks like doubled frames
-            near = improved(view.scores, near, view.usual_rates, held.corrected(near.at), unchanged)
+            near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged)
         alignment = near
-    return alignment, held.corrected(near.at).explained(near.at)
+    return alignment, fitted(*near.at).explained(near.at)
 
 
 def film_around(source: IndexedSource, at: np.ndarray,

@@ -62,8 +62,10 @@ def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: 
         if not cost < least:
             break
         least, best = cost, at
-    pixels = held.misfits(np.stack([near.at, best]))
-    if least > first - CLEARLY or pixels[1] >= pixels[0]:
+    if least > first - CLEARLY:
+        return near
+    before, after = held.misfits(np.stack([near.at, best]))
+    if after >= before:  # motion alone would have it
         return near
     return replace(near, at=best, rate=float(best[-1] - best[0]) / (count - 1))
 
