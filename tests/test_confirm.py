@@ -294,6 +294,23 @@ def test_further_places_of_a_source_whose_pictures_agree_are_looked_at(fake):
     assert others_alike(found, {0: seen, 3: second}) == [4]
 
 
+def test_further_places_of_verified_sources_are_looked_at_where_no_pictures_agree(fake):
+    def verified(start: int, score: float) -> Found:
+        one = at(fake, start, motion_score=score)
+        return replace(one, view=replace(one.view, candidate=one.view.candidate
+                                         | {"verified": True}))
+
+    unlike = at(fake, 0, motion_score=0.7, picture_score=0.3)
+    found = [unlike, place(fake, 1, 0, motion_score=0.69), *(
+        verified(start, score) for start, score in
+        ((2, 0.6), (100, 0.5), (200, 0.2), (300, 0.1), (400, 0.1)))]
+    assert others_alike(found, {0: unlike}) == [3, 4, 5]
+    assert others_alike(found, {0: unlike, 3: found[3]}) == [4, 5, 6]
+    assert others_alike(found, {}) == []  # no video can be read
+    agrees = at(fake, 0, motion_score=0.7, picture_score=0.6)
+    assert others_alike(found, {0: agrees}) == [3]  # motion is far behind in the others
+
+
 def test_of_what_is_about_one_place_that_is_kept_whose_pictures_agree(fake):
     agrees, moves, other = (
         at(fake, start, motion_score=motion, picture_score=picture)

@@ -26,7 +26,7 @@ from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_windo
 from utils.files import read_image
 from utils.held_pair import Film, FilmCutter, HeldPair
 from utils.held_pixels import COARSE, found_by_pictures, unchanged_share
-from utils.jumps import improved
+from utils.jumps import CLEARLY, SURELY, improved
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.matching import Alignment
 from utils.paths import runs_evenly
@@ -159,7 +159,8 @@ def worth_a_look(found: list[Found]) -> list[int]:
 
 def others_alike(found: list[Found], done: dict[int, Found]) -> list[int]:
     """Positions of further places to look at, in the sources whose pictures agree with the fake's
-    (mirrored, if they do so): strangers with as much motion may have kept them out.
+    (mirrored, if they do so): strangers with as much motion may have kept them out. Where none
+    agree, in the sources that step 4 verified: hardly any motion leads past the right place.
 
     found: best motion first; done: those that were looked at, by their positions.
     """
@@ -173,7 +174,8 @@ def others_alike(found: list[Found], done: dict[int, Found]) -> list[int]:
                    default=np.inf) - h.motion_score
 
     return [position for position, one in enumerate(found)
-            if position not in done and behind(one) <= NOT_FAR
+            if position not in done
+            and (behind(one) <= NOT_FAR if seen else done and one.view.candidate["verified"])
             and distinct([*done.values(), one])[-1] is one][:MORE_ALIKE]
 
 
@@ -266,8 +268,8 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
             near = follow_pictures(view.scores, near, view.usual_rates, pair)
         line = likeliest_line(view.scores, near, view.usual_rates, held, unchanged)
         near = line if coarse else or_dropped(view.scores, line, near, view.usual_rates, pair)
-        if jumps or not coarse:  # what a coarse copy holds looks like doubled frames
-            near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged)
+        near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged,
+                        SURELY if coarse and not jumps else CLEARLY)
         alignment = near
     return alignment, fitted(*near.at).explained(near.at)
 

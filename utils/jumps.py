@@ -20,7 +20,8 @@ MOTION_WORTH = 10.0  # of what motion explains, mean energies of a pair, where n
 # and the prices were set by hand, after dropped frames of 15 clips that are not used for measuring
 JUMP_PRICE = 3.0  # of a frame dropped (or doubled) from a fake
 OTHER_PRICE = 20.0  # of one doubled where more were dropped, or the other way round
-CLEARLY = 8.0  # by how much a path must be better than the first
+CLEARLY, SURELY = 8.0, 14.0  # by how much a path must be better than the first; and than a straight
+# one of a coarse copy: what such a copy holds looks like doubled frames
 FURTHEST = 3  # frames by which a jump changes at once
 SLIDES = 4  # frames of the fake by which it is moved
 TRIED = 40  # paths that motion and prices like best; their pixels are compared
@@ -30,13 +31,13 @@ MOST_FRAMES = 500  # of a fake; the paths around one of them take 60 MB
 
 
 def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: HeldPair,
-             unchanged: float) -> Alignment:
+             unchanged: float, clearly: float = CLEARLY) -> Alignment:
     """An alignment, or the path that differs from it by some jumps and is clearly better.
 
     usual: rates, source frames per fake frame, that paths keep to, but for dropped and doubled
     frames; held: with the mapping that fits the alignment; unchanged:
-    held_pixels.unchanged_share() of the fake. A straight line of another rate stays as it is, and
-    so does what pixels tell little of.
+    held_pixels.unchanged_share() of the fake; clearly: by how much. A straight line of another rate
+    stays as it is, and so does what pixels tell little of.
     """
     count = len(near.at)
     explained = held.explained(near.at)
@@ -62,7 +63,7 @@ def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: 
         if not cost < least:
             break
         least, best = cost, at
-    if least > first - CLEARLY:
+    if least > first - clearly:
         return near
     before, after = held.misfits(np.stack([near.at, best]))
     if after >= before:  # motion alone would have it
