@@ -7,7 +7,7 @@ from test_matching import along, motion
 from test_picture_path import FIRST, FRAMES, START, pictures, still_scores
 from test_straight_line import CODED, copy_of, held_of
 from utils import jumps
-from utils.jumps import improved
+from utils.jumps import improved, or_rate
 from utils.matching import Alignment, PairScores, pair_scores, prepare, sample_offsets
 from utils.paths import runs_evenly
 
@@ -89,6 +89,32 @@ def test_a_line_at_another_rate_stays():
     assert improve(at, near) is near
 
 
+FASTER = straight(START, 1.1)
+JUMPY = Alignment(0.9, np.delete(np.arange(START, START + COUNT + 2), [3, 8]), 1.09)  # as far
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("true", [FASTER, JUMPY])
+def test_time_that_runs_faster_is_told_from_jumps(true, seed):
+    assert not runs_evenly(JUMPY) and JUMPY.at[-1] == FASTER.at[-1]
+    copy = held_of(copy_of(true.at, seed))
+    held = copy.corrected(FASTER.at), copy.corrected(JUMPY.at)
+    scores = still_scores(true.at)
+    assert or_rate(scores, FASTER, JUMPY, (1.0,), held, CODED[1]) is true
+    assert or_rate(scores, FASTER, JUMPY, (1.0, 1.1), held, CODED[1]) is JUMPY  # looked at before
+    assert or_rate(scores, straight(START), JUMPY, (1.0,), held, CODED[1]) is JUMPY
+    assert or_rate(scores, JUMPY, FASTER, (1.0,), held, CODED[1]) is FASTER  # there is no path
+
+
+def test_motion_may_tell_time_that_runs_faster_from_jumps(monkeypatch):
+    monkeypatch.setattr(jumps, "MOTION_WORTH", 1e6)  # whatever pixels say
+    copy = held_of(copy_of(FASTER.at))
+    held, source = (copy.corrected(FASTER.at), copy.corrected(JUMPY.at)), motion(0, FRAMES)
+    for true in (FASTER, JUMPY):
+        scores = pair_scores(along(source, true.at), prepare(source))
+        assert or_rate(scores, FASTER, JUMPY, (1.0,), held, CODED[1]) is true
+
+
 def test_pictures_that_are_not_the_sources_tell_nothing():
     near = straight(START)
     pair = held_of(copy_of(near.at))
@@ -96,6 +122,16 @@ def test_pictures_that_are_not_the_sources_tell_nothing():
     pair = type(pair)(pair.fake, type(pair.film)(other, pair.film.onto), pair.mapping, pair.first)
     assert pair.explained(near.at) < jumps.LEAST_EXPLAINED
     assert improved(still_scores(near.at), near, (1.0,), pair, CODED[1]) is near
+    assert or_rate(still_scores(near.at), FASTER, JUMPY, (1.0,), (pair, pair), CODED[1]) is JUMPY
+
+
+def test_a_path_must_be_better_by_as_much_as_is_asked_for():
+    near = straight(START + 1)
+    at = np.delete(np.arange(START, START + COUNT + 1), 1)
+    pair = held_of(copy_of(at, held=0.0, noise=2.0)).corrected(near.at)
+    for clearly, stays in ((jumps.CLEARLY, False), (1e6, True)):
+        found = improved(still_scores(near.at), near, (1.0,), pair, CODED[1], clearly)
+        assert (found is near) == stays
 
 
 def test_long_fakes_stay(monkeypatch):

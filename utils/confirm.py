@@ -26,7 +26,7 @@ from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_windo
 from utils.files import read_image
 from utils.held_pair import Film, FilmCutter, HeldPair
 from utils.held_pixels import COARSE, found_by_pictures, unchanged_share
-from utils.jumps import CLEARLY, SURELY, improved
+from utils.jumps import CLEARLY, SURELY, improved, or_rate
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 from utils.matching import Alignment
 from utils.paths import runs_evenly
@@ -268,6 +268,9 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
             near = follow_pictures(view.scores, near, view.usual_rates, pair)
         line = likeliest_line(view.scores, near, view.usual_rates, held, unchanged)
         near = line if coarse else or_dropped(view.scores, line, near, view.usual_rates, pair)
+        if near is not line:
+            near = or_rate(view.scores, line, near, view.usual_rates,
+                           (fitted(*line.at), fitted(*near.at)), unchanged)
         near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged,
                         SURELY if coarse and not jumps else CLEARLY)
         alignment = near

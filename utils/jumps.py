@@ -4,7 +4,8 @@ A frame dropped near an end of a fake, or from a head that hardly moves, costs m
 small pictures may not show it. Single pixels (utils/held_pair.py) do, but what they say of a path
 is no sum over its frames, for each has a noise of its own that the whole path tells. So paths are
 not searched but improved: of all that differ from one by a jump more or less, or by its place, the
-one that motion and pixels together like best is taken, as long as there is a better one.
+one that motion and pixels together like best is taken, as long as there is a better one. By the
+same measure a few jumps are told from time that runs a little faster or slower.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,8 @@ import numpy as np
 
 from utils.held_pair import HeldPair
 from utils.matching import Alignment, PairScores, even_offsets
-from utils.paths import path_gain, runs_evenly
+from utils.paths import path_gain, rate_price, runs_evenly
+from utils.straight_line import RATE_PRICES
 
 MOTION_WORTH = 10.0  # of what motion explains, mean energies of a pair, where nothing is held; this
 # and the prices were set by hand, after dropped frames of 15 clips that are not used for measuring
@@ -40,13 +42,11 @@ def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: 
     stays as it is, and so does what pixels tell little of.
     """
     count = len(near.at)
-    explained = held.explained(near.at)
-    if (explained is None or explained < LEAST_EXPLAINED or not 2 < count <= MOST_FRAMES
-            or np.diff(near.at).max() >= len(scores.dot)
+    if (not _tells(scores, near, held) or not 2 < count <= MOST_FRAMES
             or runs_evenly(near) and near.rate not in usual):
         return near
-    worth = MOTION_WORTH * (1 - unchanged) / (float(scores.fake_energy.mean()) + 1e-6)
-    steps = [np.diff(even_offsets(count, rate)) for rate in usual]
+    worth = _worth(scores, unchanged)
+    steps = _steps(count, usual)
 
     def cheapest(paths: np.ndarray) -> tuple[float, np.ndarray]:
         """What motion and pixels leave unexplained, twice a negative log likelihood."""
@@ -69,6 +69,43 @@ def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: 
     if after >= before:  # motion alone would have it
         return near
     return replace(near, at=best, rate=float(best[-1] - best[0]) / (count - 1))
+
+
+def or_rate(scores: PairScores, line: Alignment, path: Alignment, usual: Sequence[float],
+            held: tuple[HeldPair, HeldPair], unchanged: float) -> Alignment:
+    """A path with jumps, or the straight line at another rate than the usual ones that motion and
+    pixels together like no less.
+
+    held: with the mapping that fits the line, and with the one that fits the path; the other
+    arguments as of improved(). The path where pixels tell little.
+    """
+    both = tuple(zip((line, path), held))
+    if (runs_evenly(path) or not runs_evenly(line) or line.rate in usual
+            or not all(_tells(scores, one, pair) for one, pair in both)):
+        return path
+    prices = (rate_price(line.rate, usual, *RATE_PRICES),
+              float(_prices(path.at[None], _steps(len(path.at), usual))[0]))
+    worth = _worth(scores, unchanged)
+    for_line, for_path = (
+        price + float(pair.misfits(one.at[None])[0]) - worth * path_gain(scores, one.at).sum()
+        for price, (one, pair) in zip(prices, both))
+    return line if for_line <= for_path else path
+
+
+def _tells(scores: PairScores, one: Alignment, held: HeldPair) -> bool:
+    """Whether motion and pixels can be asked for an alignment; held: with the mapping that fits."""
+    explained = held.explained(one.at)
+    return (explained is not None and explained >= LEAST_EXPLAINED
+            and np.diff(one.at).max(initial=0) < len(scores.dot))
+
+
+def _worth(scores: PairScores, unchanged: float) -> float:
+    return MOTION_WORTH * (1 - unchanged) / (float(scores.fake_energy.mean()) + 1e-6)
+
+
+def _steps(count: int, usual: Sequence[float]) -> list[np.ndarray]:
+    """Of every straight line at a usual rate, [count - 1]."""
+    return [np.diff(even_offsets(count, rate)) for rate in usual]
 
 
 def _prices(paths: np.ndarray, steps: Sequence[np.ndarray]) -> np.ndarray:
