@@ -165,12 +165,18 @@ def test_a_coarse_copy_is_confirmed_to_the_frame(coarse_fake, off):
     assert (h.start, h.end, h.rate) == (START, START + COUNT - 1, 1.0)
 
 
-def test_a_frame_dropped_behind_the_first_one_is_missed_but_not_in_a_coarse_copy():
+@pytest.mark.parametrize("unchanged, asked", [(0.0, "CLEARLY"), (0.5, "SURELY")])
+def test_a_frame_dropped_behind_the_first_one_is_missed_as_surely_as_is_asked_for(
+        unchanged, asked, monkeypatch):
     shown = STRETCH - (STRETCH == START)
-    for unchanged, expected in ((0.0, shown), (0.5, STRETCH)):
-        fake = noisy_fake(shown, unchanged)
-        found = confirm(place(fake, 0, START), fake, read_source)
-        assert found.alignment.at.tolist() == expected.tolist()
+    fake = noisy_fake(shown, unchanged)
+    other, = {"CLEARLY", "SURELY"} - {asked}
+    monkeypatch.setattr(f"utils.confirm.{other}", 1e6)
+    found = confirm(place(fake, 0, START), fake, read_source)
+    assert found.alignment.at.tolist() == shown.tolist()
+    monkeypatch.setattr(f"utils.confirm.{asked}", 1e6)
+    found = confirm(place(fake, 0, START), fake, read_source)
+    assert found.alignment.at.tolist() == STRETCH.tolist()
 
 
 @pytest.mark.parametrize("start, least, most", [(START, 0.8, 1.0), (2, -1.0, 0.5)])
