@@ -40,7 +40,7 @@ from utils.views import Found, Place, alignment_of, distinct, in_order, laid_ove
 PLACES = 4  # looked at per fake or stretch, those with the best motion of two sources; and
 MORE_VERIFIED = 2  # best ones of further candidates, those that step 4 verified by most inliers
 MORE_ALIKE, NOT_FAR = 3, 0.2  # further ones of the sources whose pictures agree, and by how much
-# their motion may be behind the best one's there
+# their motion may be behind the best one's there; or of verified ones where none agree
 MOMENTS = 5  # pictures that are laid on each other per place
 KEPT = 2 * MOMENTS  # pictures of a fake
 NEAR = REACH + SWING  # frames before and after a place whose pictures are compared, too
@@ -268,9 +268,7 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
             near = follow_pictures(view.scores, near, view.usual_rates, pair)
         line = likeliest_line(view.scores, near, view.usual_rates, held, unchanged)
         near = line if coarse else or_dropped(view.scores, line, near, view.usual_rates, pair)
-        if near is not line:
-            near = or_rate(view.scores, line, near, view.usual_rates,
-                           (fitted(*line.at), fitted(*near.at)), unchanged)
+        near = or_rate(view.scores, line, near, view.usual_rates, fitted, unchanged)
         near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged,
                         SURELY if coarse and not jumps else CLEARLY)
         alignment = near

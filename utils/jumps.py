@@ -8,7 +8,7 @@ one that motion and pixels together like best is taken, as long as there is a be
 same measure a few jumps are told from time that runs a little faster or slower.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,23 +72,24 @@ def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: 
 
 
 def or_rate(scores: PairScores, line: Alignment, path: Alignment, usual: Sequence[float],
-            held: tuple[HeldPair, HeldPair], unchanged: float) -> Alignment:
+            fitted: Callable[..., HeldPair], unchanged: float) -> Alignment:
     """A path with jumps, or the straight line at another rate than the usual ones that motion and
     pixels together like no less.
 
-    held: with the mapping that fits the line, and with the one that fits the path; the other
-    arguments as of improved(). The path where pixels tell little.
+    fitted: the frames of an alignment, one by one -> the pair with the mapping that fits it; the
+    other arguments as of improved(). The path where pixels tell little.
     """
-    both = tuple(zip((line, path), held))
-    if (runs_evenly(path) or not runs_evenly(line) or line.rate in usual
-            or not all(_tells(scores, one, pair) for one, pair in both)):
+    if runs_evenly(path) or not runs_evenly(line) or line.rate in usual:
+        return path
+    both = [(one, fitted(*one.at)) for one in (line, path)]
+    if not all(_tells(scores, *pair) for pair in both):
         return path
     prices = (rate_price(line.rate, usual, *RATE_PRICES),
               float(_prices(path.at[None], _steps(len(path.at), usual))[0]))
     worth = _worth(scores, unchanged)
     for_line, for_path = (
-        price + float(pair.misfits(one.at[None])[0]) - worth * path_gain(scores, one.at).sum()
-        for price, (one, pair) in zip(prices, both))
+        price + float(held.misfits(one.at[None])[0]) - worth * path_gain(scores, one.at).sum()
+        for price, (one, held) in zip(prices, both))
     return line if for_line <= for_path else path
 
 
