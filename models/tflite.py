@@ -32,6 +32,9 @@ from models.tflite import forms
 print(forms(Path(sys.argv[1])))
 """
 _HOME = Path(__file__).parents[1]  # where `models` is found
+# OpenVINO's binding sets itself up for NumPy at the first look into a tensor; two threads that come
+# to it together wait for each other without end. Only one thread imports a module.
+_ = openvino.Tensor(np.zeros(1, np.float32)).data
 
 Form = tuple[int, ...]
 

@@ -1,4 +1,8 @@
-"""Networks of TFLite files: the same answers as through another runtime."""
+"""Networks of TFLite files: the same answers as through another runtime, on any thread."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -7,6 +11,30 @@ from skimage import data
 
 from models.fetch import FACE_DETECTION, SELFIE_SEGMENTATION, ModelFileError, fetch
 from models.tflite import load_tflite
+
+
+ROOT = Path(__file__).parents[1]
+TOGETHER = """
+import sys
+import threading
+import numpy as np
+from models.fetch import FACE_DETECTION, fetch
+from models.tflite import TFLiteNetwork
+
+sys.setswitchinterval(1e-6)  # threads meet more often
+both = threading.Barrier(2)
+
+def answer():
+    network = TFLiteNetwork(fetch(FACE_DETECTION))
+    both.wait()
+    network(np.zeros(network.pictures, np.float32))
+
+threads = [threading.Thread(target=answer) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
 
 
 def answer_of_opencv(path, pictures):
@@ -32,3 +60,8 @@ def test_the_answers_are_those_of_another_runtime(wanted, side, answers):
 def test_a_network_of_another_form_is_told_both_forms():
     with pytest.raises(ModelFileError, match=r"1x896x16 \(1x128x128x3 -> 1x896x16, 1x8"):
         load_tflite(fetch(FACE_DETECTION), (1, 128, 128, 3), [(1, 896, 16)])
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_two_threads_that_begin_together_do_not_wait_for_each_other(attempt):
+    subprocess.run([sys.executable, "-c", TOGETHER], cwd=ROOT, check=True, timeout=60)
