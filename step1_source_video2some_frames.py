@@ -24,7 +24,7 @@ from utils.gone import handle_gone
 from utils.layout import (VideoFile, VideoRecord, check_name, evenly_spaced, find_videos,
                           frame_name, fresh_folder, is_complete, unchanged)
 from utils.locks import remove_leftovers
-from utils.video import VideoError, VideoInfo, VideoReader, cut_short, probe
+from utils.video import VideoError, VideoInfo, VideoReader, count_packets, cut_short
 
 
 def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./step1_source_frames/"),
@@ -55,8 +55,7 @@ def extract(video: VideoFile, frame_root: Path, settings: dict, overwrite: bool)
     if not overwrite and is_complete(folder, video, settings):
         return False
     with fresh_folder(folder) as temporary, unchanged(video.path):
-        info = probe(video.path)
-        frame_count, frames = write_samples(video, info, settings["extract_num"], temporary)
+        info, frame_count, frames = write_samples(video, settings["extract_num"], temporary)
         VideoRecord(file=video.name, size=video.path.stat().st_size, sha256=sha256_of(video.path),
                     fps=info.fps, frame_count=frame_count, width=info.width, height=info.height,
                     frames=frames, settings=settings).write(temporary)
@@ -65,21 +64,21 @@ def extract(video: VideoFile, frame_root: Path, settings: dict, overwrite: bool)
     return True
 
 
-def write_samples(video: VideoFile, info: VideoInfo, number: int,
-                  folder: Path) -> tuple[int, list[int]]:
-    """Write the samples; returns the video's frame count and the indices written.
+def write_samples(video: VideoFile, number: int,
+                  folder: Path) -> tuple[VideoInfo, int, list[int]]:
+    """Write the samples; returns what the video is, its frame count and the indices written.
 
     A container can promise more or fewer frames than the decoder gives. The spacing is then
     worked out again from the true count. Raises VideoError when that differs every time.
     """
-    frame_count = info.frames_expected
+    frame_count = count_packets(video.path)
     for _ in range(3):
         wanted = evenly_spaced(frame_count, number)
         reader = VideoReader(video.path, wanted=set(wanted), threads=1)
         for frame in reader:
             write_image(folder / frame_name(frame.index), frame.image)
         if reader.decoded == frame_count:
-            return frame_count, wanted
+            return reader.info, frame_count, wanted
         for index in wanted:
             (folder / frame_name(index)).unlink(missing_ok=True)
         frame_count = reader.decoded

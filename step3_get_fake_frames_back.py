@@ -35,7 +35,7 @@ from utils.gone import handle_gone
 from utils.layout import (RECTANGLES_NAME, VideoFile, VideoRecord, check_name, find_videos,
                           frame_name, fresh_folder, is_complete, unchanged)
 from utils.locks import remove_leftovers
-from utils.video import Frame, VideoReader, cut_short, probe
+from utils.video import Frame, VideoInfo, VideoReader, cut_short
 
 WRITERS = 2  # threads that encode pictures, per video
 MAX_WAITING = 8  # pictures kept in memory until a writer is free
@@ -84,8 +84,7 @@ def split(video: VideoFile, roots: dict[str, Path], settings: dict,
         folders = {name: stack.enter_context(fresh_folder(root / video.id))
                    for name, root in roots.items()}
         stack.enter_context(unchanged(video.path))
-        info = probe(video.path)
-        rectangles, frame_count = write_frames(video, folders, settings, segmenters())
+        rectangles, frame_count, info = write_frames(video, folders, settings, segmenters())
         write_json(folders["rect"] / RECTANGLES_NAME, rectangles)
         record = VideoRecord(file=video.name, size=video.path.stat().st_size,
                              sha256=sha256_of(video.path), fps=info.fps, frame_count=frame_count,
@@ -101,8 +100,9 @@ def split(video: VideoFile, roots: dict[str, Path], settings: dict,
 
 
 def write_frames(video: VideoFile, folders: dict[str, Path], settings: dict,
-                 segmenter: Segmenter) -> tuple[dict[str, Rectangle | None], int]:
-    """Write the pictures of one fake; returns its rectangles by frame number, and frame count."""
+                 segmenter: Segmenter) -> tuple[dict[str, Rectangle | None], int, VideoInfo]:
+    """Write the pictures of one fake; returns its rectangles by frame number, its frame
+    count and what it is."""
     begin, end = settings["begin_frame"], settings["end_frame"]
     rectangles: dict[str, Rectangle | None] = {}
     reader = VideoReader(video.path, wanted=range(begin, (end if end is not None else 2**62) + 1),
@@ -117,10 +117,11 @@ def write_frames(video: VideoFile, folders: dict[str, Path], settings: dict,
                 waiting.popleft().result()
         for written in waiting:
             written.result()
+    info = reader.info
     if not rectangles:
         raise InputError(f"{video.path}: it has {reader.decoded} frames, none from frame {begin} "
                          "on; choose an earlier --begin-frame")
-    return rectangles, reader.decoded
+    return rectangles, reader.decoded, info
 
 
 def write_pictures(frame: Frame, mask: np.ndarray, folders: dict[str, Path]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from bad_files import FINE, REFUSED, corpus
 from clips import numbered_clip
+from models.fetch import sha256_of
 from small_batch import OUTPUTS, ROOT, STEPS
 from utils import video
 from utils.files import read_json
@@ -140,15 +141,15 @@ def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch, number, opt
     clip = numbered_clip(tmp_path / "clip.mp4", 3)
     step = import_module(STEPS[number].stem)
 
-    def probe_and_change(path):
-        info = probe(path)
+    def sum_and_change(path):
+        checksum = sha256_of(path)
         with open(path, "ab") as file:
             file.write(b"more")
-        return info
-    monkeypatch.setattr(step, "probe", probe_and_change)
+        return checksum
+    monkeypatch.setattr(step, "sha256_of", sum_and_change)
     assert "changed while it was read" in step.main(**{option: clip}).failed["clip.mp4"]
     assert not list(tmp_path.rglob("video.json")) and not list(tmp_path.rglob(".*"))
-    monkeypatch.setattr(step, "probe", probe)
+    monkeypatch.setattr(step, "sha256_of", sha256_of)
     assert step.main(**{option: clip}).done == ["clip.mp4"]
 
 

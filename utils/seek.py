@@ -90,8 +90,9 @@ def _sought(path: Path, run: list[int], times_s: np.ndarray) -> Iterator[Frame]:
 def _frames(container: av.container.InputContainer, stream: av.VideoStream,
             path: Path) -> Iterator[av.VideoFrame]:
     """What the decoder gives from where the container stands."""
+    packets = video.read_packets(container, stream)
     promised = video.frames_promised(container, stream)
-    for frames in video.in_time(video.decode_packets(container, stream), path, promised):
+    for frames in video.in_time(video.decode_packets(packets, stream), path, promised):
         yield from frames
 
 

@@ -11,7 +11,7 @@ called .mp4 could name other files and addresses), and decoding has limits of si
 import stat
 import time
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -59,16 +59,20 @@ def probe(path: Path) -> VideoInfo:
 
     Raises VideoError when the file holds no video that can be decoded.
     """
-    first = next(iter(VideoReader(path, wanted={0})), None)
-    if first is None:
-        raise VideoError(f"{path}: no frame can be decoded; is it a complete video file?")
+    reader = VideoReader(path, wanted={0}, threads=1)
+    next(iter(reader), None)
+    return replace(reader.info, frames_expected=count_packets(path))
+
+
+def count_packets(path: Path) -> int:
+    """Packets of the first video stream that carry data, up to the first damage of the container.
+
+    Nothing is decoded, which may give fewer frames. Raises VideoError when the file cannot be read.
+    """
     with open_container(path) as container:
         stream = video_stream(container, path)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        promised = frames_promised(container, stream)
-        packets = _count_packets(container, stream, path)
-    height, width = first.image.shape[:2]
-    return VideoInfo(float(rate), width, height, packets, promised)
+        return sum(map(carries_data, in_time(read_packets(container, stream), path,
+                                             frames_promised(container, stream))))
 
 
 def cut_short(info: VideoInfo, decoded: int) -> str | None:
@@ -94,10 +98,12 @@ class VideoReader:
                  max_side: int | None = None, threads: int = 0):
         self.path, self.wanted, self.max_side, self.threads = Path(path), wanted, max_side, threads
         self.decoded = 0  # frames decoded so far, given or not
+        self._info: VideoInfo | None = None  # but for its packets, which are counted
+        self._packets = 0
         self._reformatter = VideoReformatter()  # a new one per frame takes longer than its work
 
     def __iter__(self) -> Iterator[Frame]:
-        self.decoded = 0
+        self.decoded = self._packets = 0
         start_time = None
         with open_container(self.path) as container:
             stream = video_stream(container, self.path)
@@ -105,13 +111,33 @@ class VideoReader:
             stream.codec_context.thread_count = self.threads
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             promised = frames_promised(container, stream)
-            packets = in_time(decode_packets(container, stream), self.path, promised)
-            for index, raw in enumerate(frame for frames in packets for frame in frames):
+            packets = self._counted(read_packets(container, stream))
+            decoded = in_time(decode_packets(packets, stream), self.path, promised)
+            for index, raw in enumerate(frame for frames in decoded for frame in frames):
                 self.decoded = index + 1
+                self._info = self._info or VideoInfo(float(rate_of(stream)), *_shown(raw), 0,
+                                                     promised)
                 time_s = raw.time or 0.0
                 start_time = time_s if start_time is None else start_time
                 if self.wanted is None or index in self.wanted:
                     yield Frame(index, time_s - start_time, self.convert(raw))
+            for _ in in_time(packets, self.path, promised):
+                pass  # the decoder gave up, the container goes on
+
+    def _counted(self, packets: Iterator[av.Packet | None]) -> Iterator[av.Packet | None]:
+        for packet in packets:
+            self._packets += carries_data(packet)
+            yield packet
+
+    @property
+    def info(self) -> VideoInfo:
+        """As probe() gives it, once all frames have been given; before that with fewer packets.
+
+        Raises VideoError when no frame could be decoded.
+        """
+        if self._info is None:
+            raise VideoError(f"{self.path}: no frame can be decoded; is it a complete video file?")
+        return replace(self._info, frames_expected=self._packets)
 
     def convert(self, raw: av.VideoFrame) -> np.ndarray:
         """A decoded frame as [H, W, 3] uint8 BGR. Raises VideoError where it is too large."""
@@ -160,10 +186,10 @@ def _is_cover_picture(stream: av.VideoStream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
-def decode_packets(container: av.container.InputContainer,
-            stream: av.VideoStream) -> Iterator[list[av.VideoFrame]]:
+def decode_packets(packets: Iterator[av.Packet | None],
+                   stream: av.VideoStream) -> Iterator[list[av.VideoFrame]]:
     """Frames of a stream by packet; a packet that the decoder refuses costs its own ones only."""
-    for packet in read_packets(container, stream):
+    for packet in packets:
         try:
             frames = stream.decode(packet)
         except av.error.InvalidDataError:
@@ -175,8 +201,12 @@ def decode_packets(container: av.container.InputContainer,
 
 def frames_promised(container: av.container.InputContainer, stream: av.VideoStream) -> int:
     """Frames of a stream, by the header or by the duration that it tells."""
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    return max(stream.frames, int((container.duration or 0) / av.time_base * rate))
+    return max(stream.frames, int((container.duration or 0) / av.time_base * rate_of(stream)))
+
+
+def rate_of(stream: av.VideoStream) -> Fraction:
+    """Frames per second of a stream, on average; 25 where its header does not tell."""
+    return stream.average_rate or stream.guessed_rate or Fraction(25)
 
 
 def time_limit_s(frames: int) -> float:
@@ -201,7 +231,7 @@ def in_time(parts: Iterator, path: Path, frames: int) -> Iterator:
 
 
 def read_packets(container: av.container.InputContainer,
-             stream: av.VideoStream) -> Iterator[av.Packet | None]:
+                 stream: av.VideoStream) -> Iterator[av.Packet | None]:
     """Packets up to the first damage of the container; then None, so that the decoder gives the
     frames that it still holds."""
     try:
@@ -210,12 +240,19 @@ def read_packets(container: av.container.InputContainer,
         yield None
 
 
-def _count_packets(container: av.container.InputContainer, stream: av.VideoStream,
-                   path: Path) -> int:
-    """Packets that carry data, up to the first damage of the container."""
-    return sum(packet is not None and packet.size > 0
-               for packet in in_time(read_packets(container, stream), path,
-                                      frames_promised(container, stream)))
+def carries_data(packet: av.Packet | None) -> bool:
+    """Whether a packet is one of the file's, and not one that ends the stream."""
+    return packet is not None and packet.size > 0
+
+
+def _shown(raw: av.VideoFrame) -> tuple[int, int]:
+    """Width and height of a frame, turned as its display matrix has it."""
+    return (raw.height, raw.width) if _quarter_turns(raw.rotation) % 2 else (raw.width, raw.height)
+
+
+def _quarter_turns(rotation: int | None) -> int:
+    """Quarter turns counter-clockwise, 0 to 3, that a display matrix asks for."""
+    return round((rotation or 0) / 90) % 4
 
 
 def _upright(image: np.ndarray, rotation: int | None, max_side: int | None) -> np.ndarray:
@@ -224,7 +261,7 @@ def _upright(image: np.ndarray, rotation: int | None, max_side: int | None) -> n
         scale = max_side / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    quarter_turns = round((rotation or 0) / 90) % 4  # counter-clockwise
+    quarter_turns = _quarter_turns(rotation)
     return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
 
 
