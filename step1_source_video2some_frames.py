@@ -22,7 +22,7 @@ from utils.batch import (Summary, add_common_options, keep_failures, log, run_ba
 from utils.files import InputError, write_image
 from utils.gone import handle_gone
 from utils.layout import (VideoFile, VideoRecord, check_name, evenly_spaced, find_videos,
-                          frame_name, fresh_folder, is_complete, unchanged)
+                          frame_name, fresh_folder, is_complete, largest_first, unchanged)
 from utils.locks import remove_leftovers
 from utils.video import VideoError, VideoInfo, VideoReader, count_packets, cut_short
 
@@ -42,8 +42,8 @@ def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./s
     videos = find_videos(video_root)
     remove_leftovers(frame_root)
     handle_gone(videos, video_root, [Path(frame_root)], prune)
-    summary = run_batch(videos, work, name=lambda video: video.name, root=Path(frame_root),
-                        label="step 1, source frames", workers=workers)
+    summary = run_batch(largest_first(videos), work, name=lambda video: video.name,
+                        root=Path(frame_root), label="step 1, source frames", workers=workers)
     keep_failures(frame_root, summary)
     return summary
 

@@ -33,7 +33,7 @@ from utils.files import InputError, write_image, write_json
 from utils.geometry import Rectangle, background_region, cut_out, largest_rectangle
 from utils.gone import handle_gone
 from utils.layout import (RECTANGLES_NAME, VideoFile, VideoRecord, check_name, find_videos,
-                          frame_name, fresh_folder, is_complete, unchanged)
+                          frame_name, fresh_folder, is_complete, largest_first, unchanged)
 from utils.locks import remove_leftovers
 from utils.video import Frame, VideoInfo, VideoReader, cut_short
 
@@ -67,8 +67,8 @@ def main(video_path: Path = Path("./fake_data/"), frame_root: Path = Path("./ste
     for root in roots.values():
         remove_leftovers(root)
     handle_gone(videos, video_path, list(roots.values()), prune)
-    summary = run_batch(videos, work, name=lambda video: video.name, root=roots["frames"],
-                        label="step 3, fake frames", workers=workers)
+    summary = run_batch(largest_first(videos), work, name=lambda video: video.name,
+                        root=roots["frames"], label="step 3, fake frames", workers=workers)
     keep_failures(frame_root, summary)
     return summary
 

@@ -10,7 +10,7 @@ from models.fetch import sha256_of
 from utils.files import (InputError, read_arrays, read_image, read_json, write_arrays, write_bytes,
                          write_image, write_json)
 from utils.layout import (RECORD_NAME, VideoFile, VideoRecord, evenly_spaced, find_videos,
-                          frame_index, frame_name, fresh_folder, is_complete, video_folders)
+                          frame_index, frame_name, fresh_folder, is_complete, largest_first, video_folders)
 
 SETTINGS = {"extract_num": 3}
 HOSTILE = ["a b.mp4", "-rf.mp4", "é漢字.mp4", "<script>.mp4", "UPPER.MP4", "a.b.mkv", "%s{0}.mov",
@@ -88,6 +88,12 @@ def test_links_that_lead_back_are_not_entered(tmp_path):
     assert ids(root) == ["disk/a", "disk/on/f", "sub/own", "up"]
     unusable = next(video for video in find_videos(root) if video.id == "up")
     assert unusable.name == "up.mp4" and unusable.path.is_symlink()
+
+
+def test_large_files_come_first_and_those_that_went_last(tmp_path):
+    videos = find_videos(touch(tmp_path, "a.mp4", "gone.mp4", "long name.mp4", "b.mp4"))
+    (tmp_path / "gone.mp4").unlink()
+    assert [video.id for video in largest_first(videos)] == ["long name", "a", "b", "gone"]
 
 
 def test_nothing_to_do_is_an_error(tmp_path):

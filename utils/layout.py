@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 
@@ -113,6 +113,16 @@ def frame_index(name: str) -> int:
     if not match:
         raise ValueError(f"{name!r} is not a frame file name")
     return int(match[1])
+
+
+def largest_first(videos: Iterable[VideoFile]) -> list[VideoFile]:
+    """Videos in the order in which workers had best take them: no long one is left for the end,
+    when the other workers have nothing to do."""
+    def size(video: VideoFile) -> int:
+        with contextlib.suppress(OSError):  # gone meanwhile, which its own turn tells
+            return video.path.stat().st_size
+        return 0
+    return sorted(videos, key=size, reverse=True)
 
 
 def evenly_spaced(count: int, number: int) -> list[int]:
