@@ -30,7 +30,7 @@ import numpy as np
 from models.flow import make_flow
 from models.segmenter import make_segmenter
 from utils import answer, decision
-from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures,
+from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures, log,
                          per_thread, pick_device, run_batch, run_step)
 from utils.confirm import Fake, confirmed, open_fake
 from utils.fake_motion import FakeRoots
@@ -124,6 +124,10 @@ def main(video_root: Path = Path("./source_data/"),
         raise InputError(f"{video_root}: none of the sources can be read there; check --video-root")
     tools = replace(tools, coarse=CoarseIndex.brought_up_to_date(index),
                     no_video=without_video(needed, index))
+    if tools.no_video:
+        log.warning("%s: the videos of %d of %d sources are not there, so that only their motion, "
+                    "kept from before, is compared; is --video-root right?", video_root,
+                    len(tools.no_video), len(needed))
     load = lru_cache(maxsize=256)(index.read)
     traced = run_batch(fakes.items(), partial(trace_fake, tools=tools, load=load),
                        name=lambda item: item[1].file, label="step 5, flow trace", workers=workers,
@@ -193,6 +197,9 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                                  partial(tools.coarse.vectors, candidate["source_id"]),
                                  tools.exhaustive)
     answers = trace_stretches(views, fake, {**made_with, "candidates": candidates}, load, tools)
+    for one in answers:
+        one["trace"] = replace(one["trace"],
+                               reason="; ".join([one["trace"].reason, *fake.left_out()]))
     write_json(fake_result_path(tools.trace_root, fake_id), result(record, answers, made_with))
     return True
 

@@ -12,8 +12,8 @@ from models.flow import DisFlow
 from models.motion import COARSE, SIDE, MotionGrid, cut_mask, cut_square, motion_grid
 from models.pose import CELLS, PoseClip, small_grey, small_weight
 from models.pose import SIDE as POSE_SIDE
-from utils.confirm import (FINE, Fake, FakePictures, confirm, confirmed, film_around, is_certain,
-                           others_alike, worth_a_look)
+from utils.confirm import (FINE, Fake, FakePictures, confirm, confirmed, film_around,
+                           frames_with_person, is_certain, others_alike, worth_a_look)
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
 from utils.held_pair import FilmCutter
@@ -333,3 +333,15 @@ def test_a_place_that_pictures_lead_away_from_stays_a_rival(fake):
     found = confirmed([place(fake, 0, START), *strangers, rival], fake, read_source)
     assert [(one.hypothesis.start, one.hypothesis.picture_score is None) for one in found
             if one.hypothesis.source == "0.mp4"] == [(START, False), (2, True)]
+
+
+def test_title_cards_at_the_ends_are_not_compared_and_named(fake):
+    seen = {str(frame): [1, 2, 30, 40] if 20 <= frame < 50 else None for frame in range(60)}
+    assert frames_with_person(list(range(60)), seen) == list(range(20, 50))
+    assert frames_with_person(list(range(15, 55)), seen) == list(range(15, 55))  # a few are kept
+    assert frames_with_person([1, 2, 3], seen) == [1, 2, 3]  # nobody at all
+    cut = replace(fake, frames=fake.record.frames[8:-2])
+    last = fake.record.frames[-1]
+    assert [text.split(" hold")[0] for text in cut.left_out()] == [
+        "its frames 0-7", f"its frames {last - 1}-{last}"]
+    assert not fake.left_out()

@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from clips import renewed_of
+from clips import renewed_of, sample_of_frames, write_clip
 from models.pose import SIDE, PoseClip
 from utils import held_pixels
-from utils.held_pixels import (COARSE, PAIRS, found_by_pictures, likely_starts, misfits,
-                               unchanged_share)
+from utils.held_pixels import (COARSE, HELD, PAIRS, found_by_pictures, likely_starts, misfits,
+                               moving_part, unchanged_share)
 from utils.matching import Alignment
 from utils.picture_path import PicturePair
+from utils.pixel_sample import PixelSample
 from utils.video import VideoReader, VideoWriter
 
 SIZE, FRAMES, START, COUNT = 160, 60, 12, 30  # pixels of a picture; of the source, of the fake
@@ -152,3 +153,32 @@ def test_too_little_to_see_counts_as_fine():
     assert unchanged_share(lambda index: picture, lambda index: nobody, [3]) == 0.0
     tiny = np.zeros((5, 5, 3), np.uint8)
     assert unchanged_share(lambda index: tiny, lambda index: tiny[..., 0] + 255, [0, 1]) == 0.0
+
+
+def sample_of(frames: list[np.ndarray], path, crf: int) -> PixelSample:
+    """As decoded, by x264 as it is; VideoWriter's goes on coding a picture that is held."""
+    copy = write_clip(path, frames, crf=str(crf))
+    return sample_of_frames([frame.image for frame in VideoReader(copy, threads=1)], SQUARE)
+
+
+@pytest.mark.parametrize("crf, late", [(20, 0), (24, 0), (28, 3)])
+@pytest.mark.parametrize("before, after", [(0, 12), (14, 0), (12, 12), (0, 0), (3, 4)])
+def test_pictures_held_at_the_ends_are_known(tmp_path, before, after, crf, late):
+    shown = pictures()[START:START + COUNT]
+    shown = [shown[0]] * before + shown + [shown[-1]] * after
+    first, last = moving_part(sample_of(shown, tmp_path / "fake.mp4", crf))
+    assert first == (before if before >= HELD else 0)
+    if after >= HELD:  # at first a coarse copy mends the picture that is held
+        assert 0 <= last - (before + COUNT - 1) <= late
+    else:
+        assert last == len(shown) - 1
+
+
+@pytest.mark.parametrize("crf", [24, 42])
+def test_a_fake_that_stands_still_at_times_is_compared_as_a_whole(tmp_path, crf):
+    shown = pictures()[START:START + COUNT]
+    shown = shown[:10] + [shown[10]] * 9 + shown[10:] + [shown[-1]] * 9
+    sample = sample_of(shown, tmp_path / "fake.mp4", crf)
+    assert moving_part(sample) == (0, len(shown) - 1)
+    nobody = replace(sample, weight=np.zeros_like(sample.weight))
+    assert moving_part(nobody) == (0, len(shown) - 1)

@@ -94,7 +94,10 @@ def test_a_cut_file_is_noticed(tmp_path, name):
     clip = numbered_clip(tmp_path / name, COUNT, **FORMATS[name])
     assert cut_short(probe(clip), COUNT) is None
     clip.write_bytes(clip.read_bytes()[:clip.stat().st_size // 2])
-    assert f"only {len(numbers(clip))} of" in cut_short(probe(clip), len(numbers(clip)))
+    reader = VideoReader(clip)
+    found = len(list(reader))
+    for info in (probe(clip), reader.info):
+        assert f"only {found} of" in cut_short(info, found)
 
 
 def test_a_cut_mp4_with_its_table_at_the_front(tmp_path):
@@ -214,3 +217,11 @@ def test_a_cover_picture_is_no_video(tmp_path):
                disposition=av.stream.Disposition.attached_pic)
     with pytest.raises(VideoError, match="no video stream"):
         probe(path)
+
+
+def test_a_whole_file_of_a_variable_rate_is_not_taken_for_a_cut_one(tmp_path):
+    slower = [0.033 * index + 0.02 * max(0, index - 10) for index in range(COUNT)]
+    clip = numbered_clip(tmp_path / "clip.mkv", COUNT, times=slower, **FORMATS["h264.mkv"])
+    reader = VideoReader(clip)
+    assert len(list(reader)) == COUNT and cut_short(reader.info, COUNT) is None
+    assert cut_short(reader.info, COUNT // 2)  # if only half of them could be decoded

@@ -24,10 +24,11 @@ from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_gue
                                 shrunk)
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import read_image
+from utils.geometry import Rectangle
 from utils.held_pair import Film, FilmCutter, HeldPair
-from utils.held_pixels import COARSE, found_by_pictures, unchanged_share
+from utils.held_pixels import COARSE, HELD, found_by_pictures, moving_part, unchanged_share
 from utils.jumps import CLEARLY, SURELY, improved, or_rate
-from utils.layout import VideoRecord, evenly_spaced, frame_name
+from utils.layout import VideoRecord, evenly_spaced, frame_name, read_rectangles
 from utils.matching import Alignment
 from utils.paths import runs_evenly
 from utils.picture_path import MOST_FRAMES, PicturePair, follow_pictures, or_dropped
@@ -71,12 +72,19 @@ class Fake:
     """What is looked at of a fake, or of a stretch of it."""
 
     record: VideoRecord  # of the whole fake
-    frames: list[int]  # numbers of its frames, or of the stretch's
+    frames: list[int]  # numbers of those that are compared, or of the stretch's
     motion: FakeMotion | None  # None when nobody is in it
     movement: float  # mean displacement of its person, pixels of the person crop, of the whole fake
     pictures: FakePictures
     look: Callable[[Square], FakeMotion]  # measures another window
     unchanged: Callable[[], float] = lambda: 0.0  # held_pixels.unchanged_share() of the whole fake
+
+    def left_out(self) -> list[str]:
+        """In words, which frames at its ends are not compared."""
+        every = self.record.frames
+        ends = [(every[0], self.frames[0] - 1), (self.frames[-1] + 1, every[-1])]
+        return [f"its frames {first}-{last} hold one picture or show nobody, and were not compared"
+                for first, last in ends if first <= last]
 
     def part(self, first: int, last: int) -> "Fake":
         """The stretch from one position among the frames to another, inclusive."""
@@ -87,17 +95,38 @@ class Fake:
 
 def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEstimator,
               segmenter: Segmenter) -> Fake:
-    """What step 3 wrote of a fake, and its motion. Raises InputError when some of it is missing."""
-    motion = measure_fake(roots, fake_id, record, flow)
+    """What step 3 wrote of a fake, and its motion, without pictures that are held at its ends and
+    frames there that show nobody. Raises InputError when some of it is missing."""
+    frames = frames_with_person(record.frames, read_rectangles(roots.rectangles / fake_id))
+    shown = replace(record, frames=frames)
+    motion, first, last = measure_fake(roots, fake_id, shown, flow), 0, len(frames) - 1
+    if motion is not None:
+        first, last = moving_part(motion.pixels)
+        motion = motion.part(first, last)
+    frames = frames[first:last + 1]
     movement = float(np.abs(motion.grid.flow).mean()) if motion is not None else 0.0
 
     def read(root: Path, index: int) -> np.ndarray:
         return read_image(root / fake_id / frame_name(index))
 
     picture, mask = partial(read, roots.frames), partial(read, roots.masks)
-    return Fake(record, record.frames, motion, movement, FakePictures(picture),
-                partial(measure_window, roots, fake_id, record, flow=flow, segmenter=segmenter),
-                cache(partial(unchanged_share, picture, mask, record.frames)))
+
+    def look(square: Square) -> FakeMotion:
+        return measure_window(roots, fake_id, shown, square, flow, segmenter).part(first, last)
+
+    return Fake(record, frames, motion, movement, FakePictures(picture), look,
+                cache(partial(unchanged_share, picture, mask, frames)))
+
+
+def frames_with_person(frames: list[int], rectangles: dict[str, Rectangle | None]) -> list[int]:
+    """The frames of a fake without those at its ends that show nobody, HELD of them or more: title
+    cards and the like. All of them where nobody is seen at all."""
+    seen = [position for position, frame in enumerate(frames) if rectangles.get(str(frame))]
+    if not seen:
+        return frames
+    first, last = (seen[0] if seen[0] >= HELD else 0,
+                   seen[-1] if len(frames) - 1 - seen[-1] >= HELD else len(frames) - 1)
+    return frames[first:last + 1]
 
 
 ReadSource = Callable[[IndexedSource, set[int]], Iterator[Frame]]  # source, frames of it

@@ -15,6 +15,7 @@ from models.pose import hold
 from utils.held_pair import CONTRAST
 from utils.matching import Alignment, even_offsets, middle_phase
 from utils.picture_path import LEAST_PIXELS, PicturePair
+from utils.pixel_sample import PixelSample
 from utils.straight_line import REACH
 from utils.threads import on_threads
 
@@ -29,6 +30,9 @@ PERSON = 200  # mean mask of a block on the person
 PAIRS = 8  # of successive frames that are compared
 LEAST_BLOCKS = 4
 COARSE = 0.25  # share of unchanged blocks from which on a fake may show the past
+STILL = 0.25  # of the share of pixels that usually changes: frames below it hold the one before
+LEAST_CHANGE = 0.2  # of the pixels, usually, in copies that do not hold a still head by themselves
+HELD, HELD_COARSE = 8, 20  # frames at an end that hold one picture, from which on it was put there
 
 
 def changed_pixels(picture: np.ndarray, before: np.ndarray | None) -> np.ndarray:
@@ -39,6 +43,27 @@ def changed_pixels(picture: np.ndarray, before: np.ndarray | None) -> np.ndarray
     if before is None or picture.shape != before.shape:
         return np.full(picture.shape[:2], 255, np.uint8)
     return cv2.bitwise_not(cv2.inRange(cv2.absdiff(picture, before), (0, 0, 0), (0, 0, 0)))
+
+
+def moving_part(sample: PixelSample) -> tuple[int, int]:
+    """First and last position of the frames of a fake between pictures that are held at its ends.
+
+    The last frame of one held at the beginning, and the first of one held at the end, are among
+    them. All of the fake where its own frames stand still as long, or no person is seen.
+    """
+    everything = 0, len(sample.values) - 1
+    if not len(sample.person):
+        return everything
+    changed = sample.renewed[1:, sample.person].mean(axis=1)
+    usual = np.quantile(changed, 0.75)
+    moves = np.flatnonzero(changed > STILL * usual)
+    if not len(moves):
+        return everything
+    longest = int(np.diff(moves).max(initial=1)) - 1
+    least = max(HELD if usual >= LEAST_CHANGE else HELD_COARSE, 2 * longest + 1)
+    first, last = int(moves[0]), int(moves[-1]) + 1
+    return (first if first >= least else 0,
+            last if everything[1] - last >= least else everything[1])
 
 
 def misfits(pair: PicturePair, lines: np.ndarray) -> np.ndarray:

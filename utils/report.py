@@ -17,7 +17,7 @@ import cv2
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from utils.batch import Summary, run_batch
+from utils.batch import Summary, log, run_batch
 from utils.evidence_pictures import address
 from utils.files import write_bytes
 from utils.layout import result_path
@@ -54,6 +54,8 @@ def write_reports(results: list[dict], roots: Roots, failed: dict[str, str], *,
     if report:
         drop_pages(results, roots)
         write_overview(results, roots, {**failed, **made.failed}, template)
+    elif (old := roots.traces / "report.html").is_file():
+        log.warning("%s: from an earlier run; run step 5 without --no-report to renew it", old)
     return made
 
 

@@ -98,8 +98,8 @@ class VideoReader:
                  max_side: int | None = None, threads: int = 0):
         self.path, self.wanted, self.max_side, self.threads = Path(path), wanted, max_side, threads
         self.decoded = 0  # frames decoded so far, given or not
-        self._info: VideoInfo | None = None  # but for its packets, which are counted
-        self._packets = 0
+        self._info: VideoInfo | None = None  # by the header
+        self._packets, self._duration_s, self._last_s = 0, 0.0, 0.0
         self._reformatter = VideoReformatter()  # a new one per frame takes longer than its work
 
     def __iter__(self) -> Iterator[Frame]:
@@ -111,14 +111,16 @@ class VideoReader:
             stream.codec_context.thread_count = self.threads
             stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
             promised = frames_promised(container, stream)
+            self._duration_s = (container.duration or 0) / av.time_base
             packets = self._counted(read_packets(container, stream))
             decoded = in_time(decode_packets(packets, stream), self.path, promised)
             for index, raw in enumerate(frame for frames in decoded for frame in frames):
                 self.decoded = index + 1
-                self._info = self._info or VideoInfo(float(rate_of(stream)), *_shown(raw), 0,
-                                                     promised)
+                self._info = self._info or VideoInfo(float(rate_of(stream)), *_shown(raw),
+                                                     stream.frames, promised)
                 time_s = raw.time or 0.0
                 start_time = time_s if start_time is None else start_time
+                self._last_s = time_s - start_time
                 if self.wanted is None or index in self.wanted:
                     yield Frame(index, time_s - start_time, self.convert(raw))
             for _ in in_time(packets, self.path, promised):
@@ -133,11 +135,16 @@ class VideoReader:
     def info(self) -> VideoInfo:
         """As probe() gives it, once all frames have been given; before that with fewer packets.
 
-        Raises VideoError when no frame could be decoded.
+        What the duration promises goes by the rate of the frames that were decoded: where it
+        varies the header's may be another. Raises VideoError when no frame could be decoded.
         """
         if self._info is None:
             raise VideoError(f"{self.path}: no frame can be decoded; is it a complete video file?")
-        return replace(self._info, frames_expected=self._packets)
+        promised = self._info.frames_promised
+        if self.decoded > 1 and self._last_s > 0:
+            rate = (self.decoded - 1) / self._last_s
+            promised = max(self._info.frames_expected, int(self._duration_s * rate))
+        return replace(self._info, frames_expected=self._packets, frames_promised=promised)
 
     def convert(self, raw: av.VideoFrame) -> np.ndarray:
         """A decoded frame as [H, W, 3] uint8 BGR. Raises VideoError where it is too large."""
