@@ -56,6 +56,11 @@ def test_backwards_stretches_go_on_downwards():
     assert not tells_more([first, on], TRACED)
 
 
+def test_a_clip_that_turns_back_is_two_stretches():
+    back = replace(second(), start_frame=129, end_frame=100, rate=-1.0)
+    assert tells_more([FIRST, back], TRACED) and tells_more([FIRST, back], WHOLE)
+
+
 def test_one_sure_stretch_counts_only_where_the_whole_says_nothing():
     nothing = second(verdict="no_source", source=None)
     assert tells_more([FIRST, nothing], WHOLE) and not tells_more([FIRST, nothing], TRACED)

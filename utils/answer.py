@@ -87,8 +87,9 @@ def _mean_motion(parts: list[Trace]) -> float:
 
 
 def _goes_on(one: Trace, other: Trace) -> bool:
-    """Whether a stretch goes on in the source where the one before would have got to."""
-    if (one.source, one.flip) != (other.source, other.flip):
+    """Whether a stretch goes on in the source where the one before would have got to; one that
+    turns back there does not."""
+    if (one.source, one.flip, one.rate > 0) != (other.source, other.flip, other.rate > 0):
         return False
     expected = one.end_frame + (other.fake_start_frame - one.fake_end_frame) * one.rate
     return abs(other.start_frame - expected) <= SAME_RUN
