@@ -166,7 +166,9 @@ def sample_of(frames: list[np.ndarray], path, crf: int) -> PixelSample:
 def test_pictures_held_at_the_ends_are_known(tmp_path, before, after, crf, late):
     shown = pictures()[START:START + COUNT]
     shown = [shown[0]] * before + shown + [shown[-1]] * after
-    first, last = moving_part(sample_of(shown, tmp_path / "fake.mp4", crf))
+    sample = sample_of(shown, tmp_path / "fake.mp4", crf)
+    assert moving_part(sample, 20) == (0, len(shown) - 1)
+    first, last = moving_part(sample, HELD)
     assert first == (before if before >= HELD else 0)
     if after >= HELD:  # at first a coarse copy mends the picture that is held
         assert 0 <= last - (before + COUNT - 1) <= late
@@ -179,6 +181,6 @@ def test_a_fake_that_stands_still_at_times_is_compared_as_a_whole(tmp_path, crf)
     shown = pictures()[START:START + COUNT]
     shown = shown[:10] + [shown[10]] * 9 + shown[10:] + [shown[-1]] * 9
     sample = sample_of(shown, tmp_path / "fake.mp4", crf)
-    assert moving_part(sample) == (0, len(shown) - 1)
+    assert moving_part(sample, HELD) == (0, len(shown) - 1)
     nobody = replace(sample, weight=np.zeros_like(sample.weight))
-    assert moving_part(nobody) == (0, len(shown) - 1)
+    assert moving_part(nobody, HELD) == (0, len(shown) - 1)

@@ -26,7 +26,8 @@ from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_windo
 from utils.files import read_image
 from utils.geometry import Rectangle
 from utils.held_pair import Film, FilmCutter, HeldPair
-from utils.held_pixels import COARSE, HELD, found_by_pictures, moving_part, unchanged_share
+from utils.held_pixels import (COARSE, HELD, HELD_COARSE, found_by_pictures, moving_part,
+                               unchanged_share)
 from utils.jumps import CLEARLY, SURELY, improved, or_rate
 from utils.layout import VideoRecord, evenly_spaced, frame_name, read_rectangles
 from utils.matching import Alignment
@@ -100,16 +101,19 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
     frames = frames_with_person(record.frames, read_rectangles(roots.rectangles / fake_id))
     shown = replace(record, frames=frames)
     motion, first, last = measure_fake(roots, fake_id, shown, flow), 0, len(frames) - 1
-    if motion is not None:
-        first, last = moving_part(motion.pixels)
-        motion = motion.part(first, last)
-    frames = frames[first:last + 1]
-    movement = float(np.abs(motion.grid.flow).mean()) if motion is not None else 0.0
 
     def read(root: Path, index: int) -> np.ndarray:
         return read_image(root / fake_id / frame_name(index))
 
     picture, mask = partial(read, roots.frames), partial(read, roots.masks)
+    if motion is not None:
+        first, last = moving_part(motion.pixels, HELD)
+        if last - first < len(frames) - 1 and unchanged_share(
+                picture, mask, frames[first:last + 1]) >= COARSE:
+            first, last = moving_part(motion.pixels, HELD_COARSE)
+        motion = motion.part(first, last)
+    frames = frames[first:last + 1]
+    movement = float(np.abs(motion.grid.flow).mean()) if motion is not None else 0.0
 
     def look(square: Square) -> FakeMotion:
         return measure_window(roots, fake_id, shown, square, flow, segmenter).part(first, last)

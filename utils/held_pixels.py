@@ -31,8 +31,8 @@ PAIRS = 8  # of successive frames that are compared
 LEAST_BLOCKS = 4
 COARSE = 0.25  # share of unchanged blocks from which on a fake may show the past
 STILL = 0.25  # of the share of pixels that usually changes: frames below it hold the one before
-LEAST_CHANGE = 0.2  # of the pixels, usually, in copies that do not hold a still head by themselves
-HELD, HELD_COARSE = 8, 20  # frames at an end that hold one picture, from which on it was put there
+HELD, HELD_COARSE = 8, 20  # frames at an end that hold one picture, from which on it was put there;
+# in a coarse copy, which holds that of a still head by itself
 
 
 def changed_pixels(picture: np.ndarray, before: np.ndarray | None) -> np.ndarray:
@@ -45,8 +45,9 @@ def changed_pixels(picture: np.ndarray, before: np.ndarray | None) -> np.ndarray
     return cv2.bitwise_not(cv2.inRange(cv2.absdiff(picture, before), (0, 0, 0), (0, 0, 0)))
 
 
-def moving_part(sample: PixelSample) -> tuple[int, int]:
-    """First and last position of the frames of a fake between pictures that are held at its ends.
+def moving_part(sample: PixelSample, least: int) -> tuple[int, int]:
+    """First and last position of the frames of a fake between pictures that are held at its ends,
+    for `least` frames or more.
 
     The last frame of one held at the beginning, and the first of one held at the end, are among
     them. All of the fake where its own frames stand still as long, or no person is seen.
@@ -55,12 +56,11 @@ def moving_part(sample: PixelSample) -> tuple[int, int]:
     if not len(sample.person):
         return everything
     changed = sample.renewed[1:, sample.person].mean(axis=1)
-    usual = np.quantile(changed, 0.75)
-    moves = np.flatnonzero(changed > STILL * usual)
+    moves = np.flatnonzero(changed > STILL * np.quantile(changed, 0.75))
     if not len(moves):
         return everything
     longest = int(np.diff(moves).max(initial=1)) - 1
-    least = max(HELD if usual >= LEAST_CHANGE else HELD_COARSE, 2 * longest + 1)
+    least = max(least, 2 * longest + 1)
     first, last = int(moves[0]), int(moves[-1]) + 1
     return (first if first >= least else 0,
             last if everything[1] - last >= least else everything[1])
