@@ -162,7 +162,7 @@ def sample_of(frames: list[np.ndarray], path, crf: int) -> PixelSample:
 
 
 @pytest.mark.parametrize("crf, late", [(20, 0), (24, 0), (28, 3)])
-@pytest.mark.parametrize("before, after", [(0, 12), (14, 0), (12, 12), (0, 0), (3, 4)])
+@pytest.mark.parametrize("before, after", [(0, 16), (14, 0), (12, 16), (0, 0), (3, 4)])
 def test_pictures_held_at_the_ends_are_known(tmp_path, before, after, crf, late):
     shown = pictures()[START:START + COUNT]
     shown = [shown[0]] * before + shown + [shown[-1]] * after
