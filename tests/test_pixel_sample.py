@@ -7,8 +7,7 @@ import numpy as np
 from clips import sample_of_frames
 from models.motion import SIDE
 from test_held_pixels import SQUARE, pictures
-from utils.pixel_sample import (KEPT, LEFT, PIXELS, sampled_renewed, sampled_values,
-                                sampled_weight)
+from utils.pixel_sample import PIXELS, sampled_renewed, sampled_values, sampled_weight
 
 
 def test_what_is_renewed_is_known_per_pixel():
@@ -42,18 +41,3 @@ def test_weights_and_values_are_those_of_the_square():
     assert np.allclose(sampled_weight(masks), 0.5)
     crop = np.full((SIDE, SIDE, 3), 7, np.uint8)
     assert (sampled_values(crop) == 7).all()
-
-
-def test_what_is_left_is_of_the_frame_that_was_held():
-    rng = np.random.default_rng(3)
-    sample = sample_of_frames([np.zeros((40, 40, 3), np.uint8)] * 6, (0.0, 0.0, 40.0))
-    renewed = np.zeros_like(sample.renewed)
-    renewed[[0, 1, 4]] = True  # frames 2, 3 and 5 hold
-    sample = replace(sample, renewed=renewed)
-    shown = rng.normal(0, 1, (2, *sample.values[:, sample.person].shape)).astype(np.float32)
-    new = sample.expected_news(shown)
-    scale = (1 - KEPT) / (1 - LEFT)
-    assert np.array_equal(new[:, 0], shown[:, 0])
-    for frame, before in ((1, 0), (4, 1)):
-        assert np.allclose(new[:, frame], scale * (shown[:, frame] - LEFT * shown[:, before]))
-    assert np.array_equal(sample.reversed().expected_news(shown[:, ::-1])[:, ::-1], new)

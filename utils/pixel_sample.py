@@ -8,8 +8,7 @@ compares them with a source.
 
 What is renewed is predicted from the frame before, and coarse encoders correct that prediction in
 part only: a value keeps some of its error, and lags. So values are compared by what is new in them,
-as one does where noise is autocorrelated (Cochrane and Orcutt 1949). The frame before may have held
-a value, too: what is left of it is of the moment at which it was renewed.
+as one does where noise is autocorrelated (Cochrane and Orcutt 1949).
 """
 
 from dataclasses import dataclass, replace
@@ -76,23 +75,9 @@ class PixelSample:
 
     def expected_news(self, shown: np.ndarray) -> np.ndarray:
         """[..., T, Q], what should be new in values that show those of a source, [..., T, Q]."""
-        flat = shown.reshape(*shown.shape[:-2], -1)
-        before = np.take(flat, self._shown_before, axis=-1).reshape(shown.shape)
-        new = (shown - np.float32(LEFT) * before) * np.float32((1 - KEPT) / (1 - LEFT))
+        new = self._taken_off(shown, LEFT) * np.float32((1 - KEPT) / (1 - LEFT))
         new[..., self._first, :] = shown[..., self._first, :]
         return new
-
-    @cached_property
-    def _shown_before(self) -> np.ndarray:
-        """[T * Q] positions among [T, Q] of the values that are on show when one is coded: those of
-        the frame before, or of the one before that if it held them, and so on."""
-        fresh = self.fresh[::-1] if self.backwards else self.fresh
-        times = np.arange(len(fresh))[:, None]
-        shown = np.maximum.accumulate(np.where(fresh > 0, times, 0))
-        before = np.concatenate([shown[:1], shown[:-1]])
-        if self.backwards:
-            before = len(fresh) - 1 - before[::-1]
-        return (before * fresh.shape[1] + np.arange(fresh.shape[1])).ravel()
 
     @property
     def _first(self) -> int:
