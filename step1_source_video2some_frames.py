@@ -64,8 +64,7 @@ def extract(video: VideoFile, frame_root: Path, settings: dict, overwrite: bool)
     return True
 
 
-def write_samples(video: VideoFile, number: int,
-                  folder: Path) -> tuple[VideoInfo, int, list[int]]:
+def write_samples(video: VideoFile, number: int, folder: Path) -> tuple[VideoInfo, int, list[int]]:
     """Write the samples; returns what the video is, its frame count and the indices written.
 
     A container can promise more or fewer frames than the decoder gives. The spacing is then

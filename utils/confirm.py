@@ -75,13 +75,14 @@ class Fake:
     record: VideoRecord  # of the whole fake
     frames: list[int]  # numbers of those that are compared, or of the stretch's
     motion: FakeMotion | None  # None when nobody is in it
-    movement: float  # mean displacement of its person, pixels of the person crop, of the whole fake
+    movement: float  # mean displacement of its person, pixels of the person crop; this and
+    # `unchanged` are of all frames that are compared, in a stretch, too
     pictures: FakePictures
     look: Callable[[Square], FakeMotion]  # measures another window
-    unchanged: Callable[[], float] = lambda: 0.0  # held_pixels.unchanged_share() of the whole fake
+    unchanged: Callable[[], float] = lambda: 0.0  # held_pixels.unchanged_share()
 
     def left_out(self) -> list[str]:
-        """In words, which frames at its ends are not compared."""
+        """In words, which frames at the ends of a whole fake are not compared."""
         every = self.record.frames
         ends = [(every[0], self.frames[0] - 1), (self.frames[-1] + 1, every[-1])]
         return [f"its frames {first}-{last} hold one picture or show nobody, and were not compared"

@@ -98,8 +98,8 @@ class VideoReader:
                  max_side: int | None = None, threads: int = 0):
         self.path, self.wanted, self.max_side, self.threads = Path(path), wanted, max_side, threads
         self.decoded = 0  # frames decoded so far, given or not
-        self._info: VideoInfo | None = None  # by the header
-        self._packets, self._duration_s, self._last_s = 0, 0.0, 0.0
+        self._info: VideoInfo | None = None  # by the header: frames_expected are those it lists
+        self._packets, self._duration_s, self._last_s = 0, 0.0, 0.0  # as far as it was read
         self._reformatter = VideoReformatter()  # a new one per frame takes longer than its work
 
     def __iter__(self) -> Iterator[Frame]:
