@@ -81,6 +81,20 @@ def test_another_face_does_not_mislead(tmp_path):
     assert int(pair.misfits(lines).argmin()) == 6
 
 
+def test_what_shows_something_else_speaks_neither_for_nor_against(monkeypatch):
+    """Two thirds of the square are a negative of the source, which nothing fits worse than the
+    truth."""
+    source = pictures()
+    copy = [frame.copy() for frame in source[START:START + COUNT]]
+    for frame in copy:
+        frame[:, :104] = 255 - frame[:, :104]
+    pair = pair_of(copy, source)
+    lines = np.arange(START - 6, START + 7)[:, None] + np.arange(COUNT)
+    assert int(pair.misfits(lines).argmin()) == 6
+    monkeypatch.setattr("utils.held_pair.SHOWN", 1 - 1e-12)
+    assert int(pair.misfits(lines).argmin()) != 6
+
+
 def test_lines_beyond_the_pictures_are_compared_with_the_nearest_frame():
     source = pictures()
     pair = pair_of(source[:COUNT], source)

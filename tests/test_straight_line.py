@@ -161,3 +161,20 @@ def test_the_coarser_the_copy_the_less_motion_counts_at_last(unchanged, start):
     held = held_of(pair_of(at + 1, 60.0))
     found = likeliest_line(scores, Alignment(0.9, at, 1.0), (1.0,), held, unchanged)
     assert found.at.tolist() == list(range(start, start + COUNT))
+
+
+@pytest.mark.parametrize("near", [START - 1, START])
+def test_a_coarse_copy_need_not_move_when_its_source_does(monkeypatch, near):
+    """Its source shows every picture twice; the copy moves a frame late throughout."""
+    source, at = motion(0, FRAMES), np.arange(START, START + COUNT)
+    source.flow[::2] = 0
+    scores = pair_scores(cut(source, START - 1, count=COUNT), prepare(source))
+    pair = copy_of(at, noise=30.0)
+
+    def found() -> list[int]:
+        line = Alignment(0.7, near + np.arange(COUNT), 1.0)
+        return likeliest_line(scores, line, (1.0,), held_of(pair), 0.5).at.tolist()
+
+    assert found() == at.tolist()
+    monkeypatch.setattr("utils.paths.MOST_AROUND", 0.0)
+    assert found() != at.tolist()

@@ -20,6 +20,7 @@ CONTRAST = (0.3, 1.5)  # of the copy, range
 AVERAGE = 0.3  # values of average noise that are added to those of every pixel
 ROUNDING = 1 / 12  # variance of values that were rounded to whole ones
 INDEPENDENT = 12.0  # values of a frame, as it were: neighbours share their noise
+SHOWN = 0.8  # share of the person's pixels that show the source; the others a face put in, a caption
 ENOUGH = 1.25  # pixels of the source per pixel of the fake, more of which are averaged
 MARGIN = 4  # pixels of the fake around its square that are kept of the source
 OFF = 1.0, 2.0  # usual error of a mapping, pixels: of its middle, and from one side to the other
@@ -132,8 +133,24 @@ class HeldPair:
         found = []
         for line in lines:
             (common,), ((own,),) = self._products(self._source[None, self._at(line)])
-            found.append(_misfit(_rest(self.fake.news[1], common, own)[1], self._counts))
+            found.append(self._misfit(_rest(self.fake.news[1], common, own)[1]))
         return np.array(found)
+
+    @cached_property
+    def _alone(self) -> np.ndarray:
+        """[Q], twice negative log likelihoods of the pixels if none shows the source."""
+        return _unlikely(self.fake.news[1], self._counts)
+
+    def _shown(self, rest: np.ndarray) -> np.ndarray:
+        """[Q], log likelihood ratios of pixels of which `rest` is left, to those without a source."""
+        return (self._alone - _unlikely(rest, self._counts)) / 2
+
+    def _misfit(self, rest: np.ndarray) -> float:
+        """Twice a negative log likelihood, of what is left of the energies [Q] of pixels, each of
+        which shows the source or something else."""
+        unlikely = self._alone - 2 * np.logaddexp(np.log(1 - SHOWN),
+                                                  np.log(SHOWN) + self._shown(rest))
+        return INDEPENDENT * float(unlikely.mean())
 
     def explained(self, line: np.ndarray) -> float | None:
         """Share of what is new in the fake's pixels that the source's explain along a line.
@@ -143,8 +160,8 @@ class HeldPair:
         """
         if not self.tells:
             return None
-        alone = _misfit(self.fake.news[1], self._counts)
-        gain = (alone - self.misfits(line[None])[0]) / INDEPENDENT
+        (common,), ((own,),) = self._products(self._source[None, self._at(line)])
+        gain = 2 * self._shown(_rest(self.fake.news[1], common, own)[1]).mean()
         return 1 - float(np.exp(-gain / (self._counts + AVERAGE).mean()))
 
     def fitted(self, line: np.ndarray) -> tuple[float, np.ndarray]:
@@ -174,7 +191,7 @@ class HeldPair:
         parts = np.stack([np.full_like(x, found[0]), found[1:4] @ basis, found[4:] @ basis])
         rest = (energy - 2 * (parts * common).sum(axis=0)
                 + np.einsum("ap,bp,abp->p", parts, parts, own))
-        misfit = _misfit(np.maximum(rest, 0), self._counts)
+        misfit = self._misfit(np.maximum(rest, 0))
         misfit += INDEPENDENT * float((price * found[1:]**2).sum())
         return misfit, found[1:].reshape(2, 3) / found[0]
 
@@ -194,11 +211,11 @@ class HeldPair:
         return pair
 
 
-def _misfit(rest: np.ndarray, counts: np.ndarray) -> float:
-    """Twice a negative log likelihood, of what is left of the energies [Q] of pixels; counts: [Q],
-    their values."""
-    return INDEPENDENT * float(((counts + AVERAGE) * np.log(
-        (rest + AVERAGE * _noise(rest, counts)) / (counts + AVERAGE))).mean())
+def _unlikely(rest: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Twice negative log likelihoods [Q], of what is left of the energies [Q] of pixels; counts:
+    [Q], their values."""
+    return (counts + AVERAGE) * np.log(
+        (rest + AVERAGE * _noise(rest, counts)) / (counts + AVERAGE))
 
 
 def _noise(rest: np.ndarray, counts: np.ndarray) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from utils.held_pair import HeldPair
 from utils.matching import Alignment, PairScores, even_offsets
-from utils.paths import path_gain, rate_price, runs_evenly
+from utils.paths import rate_price, runs_evenly, steady_gain
 from utils.straight_line import RATE_PRICES
 
 MOTION_WORTH = 10.0  # of what motion explains, mean energies of a pair, where nothing is held; this
@@ -50,7 +50,7 @@ def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: 
 
     def cheapest(paths: np.ndarray) -> tuple[float, np.ndarray]:
         """What motion and pixels leave unexplained, twice a negative log likelihood."""
-        costs = _prices(paths, steps) - worth * path_gain(scores, paths).sum(axis=1)
+        costs = _prices(paths, steps) - worth * steady_gain(scores, paths, unchanged)
         tried = np.argsort(costs, kind="stable")[:TRIED]
         costs = costs[tried] + held.misfits(paths[tried])
         return float(costs.min()), paths[tried[costs.argmin()]]
@@ -88,7 +88,7 @@ def or_rate(scores: PairScores, line: Alignment, path: Alignment, usual: Sequenc
               float(_prices(path.at[None], _steps(len(path.at), usual))[0]))
     worth = _worth(scores, unchanged)
     for_line, for_path = (
-        price + float(held.misfits(one.at[None])[0]) - worth * path_gain(scores, one.at).sum()
+        price + float(held.misfits(one.at[None])[0]) - worth * steady_gain(scores, one.at, unchanged)
         for price, (one, held) in zip(prices, both))
     return line if for_line <= for_path else path
 

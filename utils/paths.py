@@ -20,6 +20,8 @@ MOVE_PRICE = 1.6  # of a dropped or doubled frame, mean energies of a pair
 FULL_MISFIT, LEAST_PRICE = 0.4, 0.3  # the prices fall with what a straight line leaves unexplained,
 # 1 - score^2, from here on, but not below this share: less noise, less gain that could be noise
 SHARE = 0.6  # of the source's motion that a fake is expected to show: crops and noise hide some
+MOST_AROUND = 0.5  # of the weight of a frame's motion goes to the frames around in copies that hold
+# much: they need not move when their source does
 MOST_MOVES = 0.15  # of the frames; what stands still more often is no path
 RATE_PRICE, FINE_RATE_PRICE = 1.6, 4.0  # of a rate of RATES, and of any other, but for those given
 CUT_PRICE = 5.0  # of a change of place, mean energies of a pair, where the pictures change as much
@@ -117,6 +119,18 @@ def path_gain(scores: PairScores, at: np.ndarray) -> np.ndarray:
     steps, first = np.diff(at), at[..., :-1]
     return _gain(scores.dot[steps, np.arange(steps.shape[-1]), first],
                  scores.source_energy[steps, first])
+
+
+def steady_gain(scores: PairScores, at: np.ndarray, unchanged: float) -> np.ndarray:
+    """What paths [..., n + 1] explain of a fake, [...]; of a copy that holds what it showed, the
+    mean over the frames around, for it moves when its encoder lets it.
+
+    unchanged: held_pixels.unchanged_share() of the fake.
+    """
+    around = min(unchanged, MOST_AROUND) / 2
+    last = scores.dot.shape[2] - 1
+    return sum(share * path_gain(scores, np.clip(at + by, 0, last)).sum(axis=-1)
+               for by, share in ((0, 1 - 2 * around), (-1, around), (1, around)) if share)
 
 
 def _gain(dot: np.ndarray, source_energy: np.ndarray) -> np.ndarray:

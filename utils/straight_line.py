@@ -13,7 +13,7 @@ import numpy as np
 
 from utils.held_pair import HeldPair
 from utils.matching import PHASES, RATES, Alignment, PairScores, middle_phase, sample_offsets
-from utils.paths import path_gain, rate_price
+from utils.paths import rate_price, steady_gain
 
 REACH, NARROW = 8, 4  # frames by which the start of a line may be moved; at an unusual rate
 FINALISTS, CLOSE = 4, 1  # lines whose mapping is fitted, too, and by how much they are moved then
@@ -23,7 +23,7 @@ MOTION_WORTH = 0.5  # of what motion explains, mean energies of a pair, where no
 # and the prices were set by hand, on fakes of 15 clips that are not used for measuring
 LAST_WORTH = 7.0  # the same, when only frames next to each other are left to choose from; in fine
 # copies motion tells them apart better than pixels do; set by hand, too, on those fakes
-RATE_PRICES = 4.0, 6.0  # of a rate of RATES, and of any other, but for the usual ones
+RATE_PRICES = 3.0, 4.5  # of a rate of RATES, and of any other, but for the usual ones
 
 
 def likeliest_line(scores: PairScores, near: Alignment, usual: Sequence[float], held: HeldPair,
@@ -65,7 +65,7 @@ def _likelier(scores: PairScores, near: Alignment, usual: Sequence[float], held:
             return np.inf, near
         moved = line.at + moves[:, None]
         pixels = np.array([misfit(*at) for at in moved]) if fitted else held.misfits(moved)
-        total = pixels - worth * path_gain(scores, moved).sum(axis=1)
+        total = pixels - worth * steady_gain(scores, moved, unchanged)
         return (float(total.min()) + rate_price(line.rate, usual, *RATE_PRICES),
                 replace(line, at=moved[total.argmin()]))
 
