@@ -109,8 +109,8 @@ def stretch(alignment: list[int]) -> dict:
     """What the row of a traced fake rests on."""
     places = [{"source": SOURCE, "start": start, "end": start + COUNT - 1, "rate": 1.0, "flip": 0,
                "motion_score": score, "pose_score": 0.6, "picture_score": 0.8, "pixel_score": 0.7,
-               "scene_score": 0.9, "inliers": 8,
-               "background_inliers": 5, "registered": True}
+               "certainty": 0.97, "scene_score": 0.9, "inliers": 8, "background_inliers": 5,
+               "registered": True}
               for start, score in ((START, 0.93), (25, 0.4))]
     curve = [round(float(np.cos(start / 3)) / 2, 4) for start in range(LENGTH - COUNT + 1)]
     curve[START] = 0.93

@@ -35,7 +35,7 @@ from utils.paths import runs_evenly
 from utils.picture_path import MOST_FRAMES, PicturePair, follow_pictures, or_dropped
 from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
-from utils.straight_line import REACH, SWING, likeliest_line
+from utils.straight_line import REACH, SWING, certainty, likeliest_line
 from utils.video import Frame, VideoError
 from utils.views import Found, Place, alignment_of, distinct, in_order, laid_over, refined
 
@@ -268,15 +268,16 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     best = max(refined(Place(mapped, alignment)), replace(
         one, view=plain, alignment=alignment, hypothesis=plain.judge(alignment)),
                key=lambda found: found.hypothesis.motion_score)
-    alignment, explained = in_time(best, fake.unchanged(), person, onto, read_source)
+    alignment, explained, sure = in_time(best, fake.unchanged(), person, onto, read_source)
     return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
-        best.view.judge(alignment), picture_score=mapping.agreement, pixel_score=explained))
+        best.view.judge(alignment), picture_score=mapping.agreement, pixel_score=explained,
+        certainty=sure))
 
 
 def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
-            read_source: ReadSource) -> tuple[Alignment, float | None]:
-    """A place's alignment to the frame, as motion and pictures together have it, and how well its
-    single pixels fit then (HeldPair.explained()).
+            read_source: ReadSource) -> tuple[Alignment, float | None, float | None]:
+    """A place's alignment to the frame, as motion and pictures together have it, how well its
+    single pixels fit then (HeldPair.explained()), and how certain its frames are (certainty()).
 
     unchanged: held_pixels.unchanged_share() of the fake; person: what it shows, forwards in the
     source's time; onto: [2, 3], maps its square to the source's, in units of their sides. Raises
@@ -306,7 +307,9 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
         near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged,
                         SURELY if coarse and not jumps else CLEARLY)
         alignment = near
-    return alignment, fitted(*near.at).explained(near.at)
+    fits = fitted(*near.at)
+    return (alignment, fits.explained(near.at),
+            None if long else certainty(view.scores, near, view.usual_rates, fits, unchanged))
 
 
 def film_around(source: IndexedSource, at: np.ndarray,

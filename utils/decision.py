@@ -20,12 +20,14 @@ UNSEEN = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pos
           "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate",
           "motion_by_movement", "lead_by_movement", "apart_unposed", "unchanged",
           "motion_by_unchanged")
-SEEN = (*UNSEEN, "looked_at", "picture", "pixels", "pixels_by_frames", "pixels_behind")
+SEEN = (*UNSEEN, "looked_at", "picture", "pixels", "pixels_by_frames", "pixels_behind",
+        "certainty")
 # the same evidence weighs otherwise where no place's pictures could be looked at, for want of the
 # videos: it then has columns of its own, and those of the other case are 0
 FEATURES = (*SEEN, *(f"{name}, no pictures" for name in UNSEEN))
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
 MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
+LEAST_CERTAINTY = 0.05  # of a place's frames; less says no more
 EQUAL_SHARE = 1 / 3  # of the best place's probability, from which on others are named beside it
 USUAL_SCORE, USUAL_SPREAD, USUAL_COUNT = 0.28, 0.12, 4  # of strangers' best scores (300 fakes
 # of 15 clips), and as how many sources this counts beside those that are here
@@ -57,6 +59,8 @@ class Hypothesis:
     # each other at the same moments; None where that was not tried
     pixel_score: float | None = None  # share of what is new in single pixels that the source
     # explains, below 1; None where they could not be compared
+    certainty: float | None = None  # probability that its frames are right if its place is; None
+    # where pixels do not tell
     copy_of: str | None = None  # another source that has the same footage there
 
     @property
@@ -96,7 +100,8 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float,
             h.scene_score, longer, lively, float(abs(h.rate - 1) > 1e-6),
             h.motion_score * lively, lead * lively, 0.0 if posed else _apart(h, rivals),
             unchanged, h.motion_score * unchanged, float(h.picture_score is not None),
-            h.picture_score or 0.0, _pixels(h), _pixels(h) * longer, _pixels_behind(h, rivals)))
+            h.picture_score or 0.0, _pixels(h), _pixels(h) * longer, _pixels_behind(h, rivals),
+            _certainty(h)))
     seen = np.array(rows, float).reshape(-1, len(SEEN))
     unseen = np.zeros((len(seen), len(UNSEEN)))
     if not seen[:, SEEN.index("looked_at")].any():
@@ -112,6 +117,11 @@ def _lead(score: float, others: list[float], most: float) -> float:
 def _pixels(h: Hypothesis) -> float:
     """What single pixels explain; 0 where they explain nothing, or could not be compared."""
     return max(h.pixel_score or 0.0, 0.0)
+
+
+def _certainty(h: Hypothesis) -> float:
+    """Its logarithm, within bounds; 0 where pixels do not tell."""
+    return 0.0 if h.certainty is None else float(np.log(max(h.certainty, LEAST_CERTAINTY)))
 
 
 def _pixels_behind(h: Hypothesis, rivals: list[Hypothesis]) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 
 from utils.held_pair import HeldPair
 from utils.matching import PHASES, RATES, Alignment, PairScores, middle_phase, sample_offsets
-from utils.paths import rate_price, steady_gain
+from utils.paths import rate_price, runs_evenly, steady_gain
 
 REACH, NARROW = 8, 4  # frames by which the start of a line may be moved; at an unusual rate
 FINALISTS, CLOSE = 4, 1  # lines whose mapping is fitted, too, and by how much they are moved then
@@ -23,6 +23,8 @@ MOTION_WORTH = 0.5  # of what motion explains, mean energies of a pair, where no
 # and the prices were set by hand, on fakes of 15 clips that are not used for measuring
 LAST_WORTH = 7.0  # the same, when only frames next to each other are left to choose from; in fine
 # copies motion tells them apart better than pixels do; set by hand, too, on those fakes
+SURER = 3.0  # times as much as they say can costs be believed; found on coarse copies of 15 clips that
+# are not used for measuring
 RATE_PRICES = 3.0, 4.5  # of a rate of RATES, and of any other, but for the usual ones
 
 
@@ -48,9 +50,8 @@ def _likelier(scores: PairScores, near: Alignment, usual: Sequence[float], held:
     """The likeliest one by the mapping that fits the alignment, as likeliest_line()."""
     if not held.tells:
         return near
-    energy = float(scores.fake_energy.mean()) + 1e-6
-    usually = MOTION_WORTH * (1 - unchanged) / energy
-    at_last = LAST_WORTH * (1 - unchanged)**3 / energy
+    usually = _worth(scores, unchanged)
+    at_last = usually * LAST_WORTH / MOTION_WORTH * (1 - unchanged)**2
 
     @cache  # the last lines are looked at up to three times
     def misfit(*at: int) -> float:
@@ -59,11 +60,9 @@ def _likelier(scores: PairScores, near: Alignment, usual: Sequence[float], held:
     def cheapest(line: Alignment, reach: int, fitted: bool = False,
                  worth: float = usually) -> tuple[float, Alignment]:
         """What motion and pixels leave unexplained, twice a negative log likelihood."""
-        moves = np.arange(-reach, reach + 1)
-        moves = moves[(line.start + moves >= 0) & (line.end + moves < scores.dot.shape[2])]
-        if not len(moves) or np.diff(line.at).max(initial=0) >= len(scores.dot):
+        moved = _moved(scores, line, reach)
+        if not len(moved):
             return np.inf, near
-        moved = line.at + moves[:, None]
         pixels = np.array([misfit(*at) for at in moved]) if fitted else held.misfits(moved)
         total = pixels - worth * steady_gain(scores, moved, unchanged)
         return (float(total.min()) + rate_price(line.rate, usual, *RATE_PRICES),
@@ -72,9 +71,7 @@ def _likelier(scores: PairScores, near: Alignment, usual: Sequence[float], held:
     def best(found: Iterable[tuple[float, Alignment]]) -> list[Alignment]:
         return [line for _, line in sorted(found, key=lambda one: one[0])]
 
-    rates = [rate for rate in dict.fromkeys([near.rate, *usual, *RATES])
-             if abs(rate - near.rate) * len(near.at) / 2 <= SWING]
-    lines = [_line(near, rate, middle_phase(rate)) for rate in rates]
+    lines = [_line(near, rate, middle_phase(rate)) for rate in _rates_near(near, usual)]
     if np.array_equal(lines[0].at, near.at):
         del lines[0]  # the alignment itself
     lines.insert(0, near)
@@ -85,6 +82,50 @@ def _likelier(scores: PairScores, near: Alignment, usual: Sequence[float], held:
     others = [_line(line, line.rate, phase) for phase in PHASES if line.rate % 1]
     line = best(cheapest(line, CLOSE, True) for line in [line, *others])[0]
     return cheapest(line, CLOSE, True, max(usually, at_last))[1]
+
+
+def certainty(scores: PairScores, found: Alignment, usual: Sequence[float], held: HeldPair,
+              unchanged: float) -> float | None:
+    """Probability that an alignment's first frame is right to a frame, and its last one to two, if
+    its place is right: as motion and pixels have it, beside all lines near it.
+
+    held: with the mapping that fits the alignment; the other arguments as of likeliest_line(). None
+    where pixels tell nothing.
+    """
+    if not held.tells:
+        return None
+    rates = _rates_near(found, usual) if runs_evenly(found) else [found.rate]
+    lines = [found, *(_line(found, rate, middle_phase(rate)) for rate in rates[1:])]
+    moved = [_moved(scores, line, REACH if line.rate in (found.rate, *usual) else NARROW)
+             for line in lines]
+    every = np.concatenate(moved)
+    prices = np.repeat([rate_price(line.rate, usual, *RATE_PRICES) for line in lines],
+                       [len(part) for part in moved])
+    costs = (held.misfits(every) + prices
+             - _worth(scores, unchanged) * steady_gain(scores, every, unchanged))
+    likely = np.exp(-SURER / 2 * (costs - costs.min(initial=np.inf)))
+    right = (abs(every[:, 0] - found.start) <= 1) & (abs(every[:, -1] - found.end) <= 2)
+    return float(likely[right].sum() / likely.sum()) if right.any() else None
+
+
+def _worth(scores: PairScores, unchanged: float) -> float:
+    """Of what motion explains."""
+    return MOTION_WORTH * (1 - unchanged) / (float(scores.fake_energy.mean()) + 1e-6)
+
+
+def _rates_near(near: Alignment, usual: Sequence[float]) -> list[float]:
+    """Rates of lines through the middle of an alignment that stay near its ends; its own first."""
+    return [rate for rate in dict.fromkeys([near.rate, *usual, *RATES])
+            if abs(rate - near.rate) * len(near.at) / 2 <= SWING]
+
+
+def _moved(scores: PairScores, line: Alignment, reach: int) -> np.ndarray:
+    """A line moved by up to so many frames, [L, n], where it stays in the source."""
+    moves = np.arange(-reach, reach + 1)
+    moves = moves[(line.start + moves >= 0) & (line.end + moves < scores.dot.shape[2])]
+    if np.diff(line.at).max(initial=0) >= len(scores.dot):
+        moves = moves[:0]
+    return line.at + moves[:, None]
 
 
 def _line(near: Alignment, rate: float, phase: float) -> Alignment:
