@@ -36,10 +36,11 @@ from utils.confirm import Fake, confirmed, open_fake
 from utils.fake_motion import FakeRoots
 from utils.files import InputError, write_json
 from utils.gone import drop_fakes
+from utils.held_pixels import COARSE
 from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
-from utils.paths import cut_prices, find_stretches, seen_stretches, torn_stretches
+from utils.paths import clearly_seen, cut_prices, find_stretches, seen_stretches, torn_stretches
 from utils.report import write_reports
 from utils.scene_index import indexed_ids, read_ranking
 from utils.sections import in_sections
@@ -237,6 +238,8 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
     trials = [find_stretches(gain_tables(views, whole["found"]), prices), seen_stretches(prices)]
     if whole["best"]:
         trials.append(torn_stretches(*explained(whole["best"]), prices))
+    if fake.unchanged() >= COARSE:
+        trials = [stretches for stretches in trials if clearly_seen(stretches, prices)]
     for number, stretches in enumerate(trials):
         if len(stretches) > 1 and stretches not in trials[:number]:
             parts = [trace([view.part(*ends) for view in views], fake.part(*ends))

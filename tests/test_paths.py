@@ -7,9 +7,9 @@ from models.motion import MotionGrid
 from test_matching import CELLS, FRAMES, START, along, cut, motion
 from utils.matching import (Alignment, energies, pair_scores, prepare, refine, rough_places,
                             sample_offsets)
-from utils.paths import (CUT_PRICE, MIN_STRETCH, SEEN_PRICE, SHARE, cut_prices, find_stretches,
-                         follow, gains, least_path, path_gain, runs_evenly, seen_stretches,
-                         torn_stretches)
+from utils.paths import (CUT_PRICE, MIN_STRETCH, SEEN_PRICE, SHARE, clearly_seen, cut_prices,
+                         find_stretches, follow, gains, least_path, path_gain, runs_evenly,
+                         seen_stretches, torn_stretches)
 
 
 def found(fake: MotionGrid, source: MotionGrid):
@@ -125,6 +125,17 @@ def test_stretches_that_are_seen():
     assert seen_stretches(cut_prices(jumping(60, {15: 7.0, 55: 80.0}))) == [(0, 59)]
     often = cut_prices(jumping(100, {pair: 80.0 for pair in range(10, 90, 11)}))
     assert seen_stretches(often) == [(0, 99)]  # jumps all the time
+
+
+def test_a_small_jump_is_no_clear_cut():
+    """A head that moves on after it was held; find_stretches() may be off by a frame."""
+    prices = cut_prices(jumping(60, {15: 10.0, 40: 80.0}))
+    assert seen_stretches(prices) == [(0, 15), (16, 40), (41, 59)]
+    assert not clearly_seen([(0, 15), (16, 40), (41, 59)], prices)
+    assert not clearly_seen([(0, 30), (31, 59)], prices)
+    for first in (40, 41, 42):
+        assert clearly_seen([(0, first - 1), (first, 59)], prices)
+    assert clearly_seen([(0, 59)], prices)
 
 
 def torn(fake: MotionGrid, source: MotionGrid, start: int,

@@ -30,6 +30,7 @@ SEEN_PRICE, SEEN = 2.0, (-1.0, 2.0)  # by which it falls per doubling of that ch
 AROUND = 4  # pairs to either side
 STEADY = 0.3  # grey levels that pictures change by anyhow
 SURELY_SEEN = 1.0  # doublings from which on a fake is cut there by way of trial
+CLEARLY_SEEN = 1.5  # and without which a coarse copy is not
 MOST_SEEN = 6  # cuts; what jumps more often is no fake of stretches
 MOVES = (1, -1, 2, -2)  # frames that a place may drift by at once when stretches are told apart
 CUT = 127  # marks a change of place among them
@@ -204,6 +205,13 @@ def seen_stretches(prices: np.ndarray) -> list[tuple[int, int]]:
     across a small jump can hide it. prices: cut_prices(); returns as find_stretches()."""
     cuts = np.flatnonzero(prices <= CUT_PRICE - SURELY_SEEN * SEEN_PRICE) + 1
     return _between(cuts.tolist() if len(cuts) <= MOST_SEEN else [], len(prices) + 1)
+
+
+def clearly_seen(stretches: Sequence[tuple[int, int]], prices: np.ndarray) -> bool:
+    """Whether a fake jumps clearly wherever it is cut, as find_stretches() tells: a coarse copy that
+    shows at last what it held for a while jumps a little, too. prices: cut_prices()."""
+    return all(prices[max(0, first - 2):first + 1].min() <= CUT_PRICE - CLEARLY_SEEN * SEEN_PRICE
+               for first, _ in stretches[1:])
 
 
 def torn_stretches(gain: np.ndarray, energy: np.ndarray,
