@@ -12,7 +12,7 @@ from utils.held_pair import Film, HeldPair
 from utils.matching import Alignment, pair_scores, prepare, sample_offsets
 from utils.picture_path import PicturePair
 from utils.pixel_sample import PixelSample
-from utils.straight_line import likeliest_line
+from utils.straight_line import certainty, likeliest_line
 
 COUNT = 40
 CODED = 0.8, 0.05  # unchanged blocks of a coarse copy, and of a fine one
@@ -178,3 +178,49 @@ def test_a_coarse_copy_need_not_move_when_its_source_does(monkeypatch, near):
     assert found() == at.tolist()
     monkeypatch.setattr("utils.paths.MOST_AROUND", 0.0)
     assert found() != at.tolist()
+
+
+@pytest.mark.parametrize("noise, least, most", [(6.0, 0.999, 1.0), (200.0, 0.5, 0.9),
+                                                (400.0, 0.2, 0.6)])
+def test_the_less_pixels_tell_the_less_certain_frames_are(noise, least, most):
+    """One frame off is still right; two are not."""
+    at = np.arange(START, START + COUNT)
+    held = held_of(copy_of(at, noise=noise))
+    found = [certainty(still_scores(at), Alignment(0.7, at + off, 1.0), (1.0,), held, CODED[0])
+             for off in range(5)]
+    assert least <= found[0] <= most and found == sorted(found, reverse=True)
+    assert found[1] > 0.8 * found[0] and found[2] < 0.8 * found[1]
+
+
+def test_a_head_at_rest_leaves_frames_to_motion():
+    """Where that says nothing either, all frames near are equal."""
+    source, at = motion(0, FRAMES), np.arange(START, START + COUNT)
+    still = np.repeat(pictures()[:1], FRAMES - FIRST, axis=0)
+    held = held_of(PicturePair(copy_of(at).fake, still, FIRST))
+    assert certainty(still_scores(at), Alignment(0.7, at, 1.0), (1.0,), held, 0.8) < 0.3
+    scores = pair_scores(cut(source, START, count=COUNT), prepare(source))
+    assert certainty(scores, Alignment(0.7, at, 1.0), (1.0,), held, 0.0) > 0.99
+
+
+def test_other_rates_make_less_certain():
+    """One that is usual is believed until pixels say otherwise; jumps cannot be another rate."""
+    at = START - 5 + sample_offsets(COUNT, 1.25, 0.5)
+    held = held_of(copy_of(at, noise=200.0))
+
+    def sure(line: Alignment, *usual: float) -> float:
+        return certainty(still_scores(at), line, usual, held, 0.0)
+
+    right, usual = sure(Alignment(0.7, at, 1.25), 1.0), sure(Alignment(0.7, at, 1.25), 1.0, 1.25)
+    assert 0.3 < right < usual
+    assert sure(Alignment(0.7, at[0] + 5 + np.arange(COUNT), 1.0), 1.0) < 0.5 * right
+    jumped = at.copy()
+    jumped[:3] += 1
+    assert sure(Alignment(0.7, jumped, float(jumped[-1] - jumped[0]) / (COUNT - 1)), 1.0) > right
+
+
+def test_nobody_leaves_frames_uncertain():
+    at = np.arange(START, START + COUNT)
+    pair = copy_of(at)
+    empty = PicturePair(replace(pair.fake, weight=pair.fake.weight * 0), pair.source, FIRST)
+    line = Alignment(0.7, at, 1.0)
+    assert certainty(still_scores(at), line, (1.0,), held_of(empty), 0.0) is None
