@@ -169,8 +169,8 @@ def decide(hypotheses: list[Hypothesis], known: Evidence,
         return Found("", word, "", float(chances[-1]), 0, last), evidence
     if not decision.tells_frames(chances, place):
         return Found("", word, best.source, 0.0, 0, last), evidence
-    return Found("", word, best.source, float(chances[place]), 0, last, best.start,
-                 best.end), evidence
+    return Found("", word, best.source, decision.confidence(best, chances[place]), 0, last,
+                 best.start, best.end), evidence
 
 
 def read_ranking(rows: list[dict[str, str]]) -> dict[str, list[str]]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from utils import decision
-from utils.decision import (FEATURES, Hypothesis, evidence, explain, named, probabilities,
-                            tells_frames, verdict)
+from utils.decision import (FEATURES, Hypothesis, confidence, evidence, explain, named,
+                            probabilities, tells_frames, verdict)
 from utils.files import InputError, write_json
 
 PLACE = Hypothesis(source="a.mp4", start=10, end=34, rate=1.0, flip=0, motion_score=0.8,
@@ -182,7 +182,7 @@ def test_how_far_apart_a_score_is_from_those_of_other_sources():
 def test_copies_of_one_footage_share_the_probability():
     place = replace(PLACE, inliers=80, background_inliers=20)
     copy = replace(place, source="b.mp4", copy_of="a.mp4")
-    stranger = replace(PLACE, source="c.mp4", start=3, motion_score=0.3)
+    stranger = replace(PLACE, source="c.mp4", start=3, motion_score=0.3, picture_score=0.2)
     over = FEATURES.index("lead_over_sources")
     alone = evidence([place, stranger], 25, 1.0, 0.1)
     rows = evidence([place, copy, stranger], 25, 1.0, 0.1)
@@ -194,6 +194,16 @@ def test_copies_of_one_footage_share_the_probability():
     assert verdict([place, copy, stranger], chances, 25) == "ambiguous"
     text = explain("ambiguous", [place, copy, stranger], chances, 0)
     assert "a.mp4 10-34" in text and "b.mp4 10-34" in text and "c.mp4" not in text
+
+
+def test_the_less_certain_its_frames_the_less_sure_a_place():
+    sure = [confidence(replace(PLACE, certainty=certainty), 0.9)
+            for certainty in (1.0, 0.9, 0.3, 0.001)]
+    assert sure[0] == confidence(PLACE, 0.9) == 0.9
+    assert sure == sorted(sure, reverse=True) and sure[1] > 0.85 and sure[3] < 0.1
+    doubtful, chances = replace(PLACE, certainty=0.3), np.array([0.97, 0.03])
+    assert verdict([doubtful], chances, 25) == "traced"
+    assert "65 % sure" in explain("traced", [doubtful], chances, 0)
 
 
 def test_a_copy_that_fits_a_little_worse_is_still_named():

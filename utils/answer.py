@@ -53,7 +53,7 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
     times_s = load(best.source).all_times_s
     return replace(row, start_frame=best.start, end_frame=best.end,
                    start_time_s=float(times_s[best.start]), end_time_s=float(times_s[best.end]),
-                   rate=best.rate, confidence=float(chances[place]))
+                   rate=best.rate, confidence=decision.confidence(best, chances[place]))
 
 
 def tells_more(parts: list[Trace], whole: Trace) -> bool:

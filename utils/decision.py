@@ -20,14 +20,12 @@ UNSEEN = ("bias", "motion", "lead_over_sources", "lead_in_source", "posed", "pos
           "person_inliers", "background_inliers", "scene", "frames", "movement", "uneven_rate",
           "motion_by_movement", "lead_by_movement", "apart_unposed", "unchanged",
           "motion_by_unchanged")
-SEEN = (*UNSEEN, "looked_at", "picture", "pixels", "pixels_by_frames", "pixels_behind",
-        "certainty")
+SEEN = (*UNSEEN, "looked_at", "picture", "pixels", "pixels_by_frames", "pixels_behind")
 # the same evidence weighs otherwise where no place's pictures could be looked at, for want of the
 # videos: it then has columns of its own, and those of the other case are 0
 FEATURES = (*SEEN, *(f"{name}, no pictures" for name in UNSEEN))
 TRACED, AMBIGUOUS, NO_SOURCE = "traced", "ambiguous", "no_source"
 MAX_BEHIND, MAX_AHEAD, MAX_AHEAD_IN_SOURCE = 0.5, 0.2, 0.1  # larger leads say no more
-LEAST_CERTAINTY = 0.05  # of a place's frames; less says no more
 EQUAL_SHARE = 1 / 3  # of the best place's probability, from which on others are named beside it
 USUAL_SCORE, USUAL_SPREAD, USUAL_COUNT = 0.28, 0.12, 4  # of strangers' best scores (300 fakes
 # of 15 clips), and as how many sources this counts beside those that are here
@@ -37,6 +35,8 @@ SAME_PICTURES = 0.5  # picture score from which on the same person is seen in th
 SURE_NONE = 0.8  # probability of "no source here" from which on that is the answer; set by hand, on
 # those clips: without their source all fakes had more, with it hardly any
 LIKELY_PLACE = 0.1  # probability from which on frames are given although none is likelier than not
+DOUBT = 1 / 3  # power of the certainty of a place's frames in the confidence: the decision knows
+# some of what makes them uncertain; found on fakes of those clips
 MIN_FRAMES = 8  # shorter fakes are never more than ambiguous: too much fits them
 
 
@@ -100,8 +100,7 @@ def evidence(hypotheses: list[Hypothesis], frames: int, movement: float,
             h.scene_score, longer, lively, float(abs(h.rate - 1) > 1e-6),
             h.motion_score * lively, lead * lively, 0.0 if posed else _apart(h, rivals),
             unchanged, h.motion_score * unchanged, float(h.picture_score is not None),
-            h.picture_score or 0.0, _pixels(h), _pixels(h) * longer, _pixels_behind(h, rivals),
-            _certainty(h)))
+            h.picture_score or 0.0, _pixels(h), _pixels(h) * longer, _pixels_behind(h, rivals)))
     seen = np.array(rows, float).reshape(-1, len(SEEN))
     unseen = np.zeros((len(seen), len(UNSEEN)))
     if not seen[:, SEEN.index("looked_at")].any():
@@ -117,11 +116,6 @@ def _lead(score: float, others: list[float], most: float) -> float:
 def _pixels(h: Hypothesis) -> float:
     """What single pixels explain; 0 where they explain nothing, or could not be compared."""
     return max(h.pixel_score or 0.0, 0.0)
-
-
-def _certainty(h: Hypothesis) -> float:
-    """Its logarithm, within bounds; 0 where pixels do not tell."""
-    return 0.0 if h.certainty is None else float(np.log(max(h.certainty, LEAST_CERTAINTY)))
 
 
 def _pixels_behind(h: Hypothesis, rivals: list[Hypothesis]) -> float:
@@ -152,6 +146,11 @@ def probabilities(features: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     logits = np.append(features @ coefficients, 0.0)
     weights = np.exp(logits - logits.max())
     return weights / weights.sum()
+
+
+def confidence(h: Hypothesis, chance: float) -> float:
+    """Probability that a place and its frames are right; chance: that of the place."""
+    return float(chance) * (1.0 if h.certainty is None else h.certainty**DOUBT)
 
 
 def load_coefficients(path: Path = DECISION_FILE) -> np.ndarray:
@@ -233,7 +232,8 @@ def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place:
     chances: what probabilities() gave for the hypotheses; place: which of them it is about, or for
     no source which is the nearest; seen: as in named().
     """
-    best, chance = hypotheses[place], 100 * chances[place]
+    best = hypotheses[place]
+    chance = 100 * confidence(best, chances[place])
     percent = "over 99 %" if chance > 99 else f"{chance:.0f} %"
     match = f"motion matches {best.motion_score:.2f}, {_scene_words(best)}"
     if word == NO_SOURCE:

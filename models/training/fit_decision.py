@@ -35,7 +35,7 @@ PENALTY = 0.005  # of squared standardised coefficients, per query
 # evidence whose coefficient is not negative: that would be chance
 NEVER_AGAINST = ("motion", "lead_over_sources", "lead_in_source", "pose", "pose_lead",
                  "person_inliers", "background_inliers", "scene", "apart_unposed",
-                 "picture", "pixels", "pixels_by_frames", "pixels_behind", "certainty")
+                 "picture", "pixels", "pixels_by_frames", "pixels_behind")
 ALIKE = 0.8  # share of its frames by which a stretch that was found is one of the truth
 
 
