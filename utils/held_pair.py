@@ -3,7 +3,9 @@
 From the source's pictures it follows for any start and any rate what the pixels of a fake
 (utils/pixel_sample.py) would show, whatever the encoder held. A mapping that is a little off lets a
 head that moves look as if its time were off. So the mapping is fitted along with the line: its
-error shows in a pixel as the slope of the picture there (Lucas and Kanade 1981).
+error shows in a pixel as the slope of the picture there (Lucas and Kanade 1981). Not all pixels
+show the source: each is taken for a mixture of one that does and one that does not (contaminated
+data, Tukey 1960).
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +22,7 @@ CONTRAST = (0.3, 1.5)  # of the copy, range
 AVERAGE = 0.3  # values of average noise that are added to those of every pixel
 ROUNDING = 1 / 12  # variance of values that were rounded to whole ones
 INDEPENDENT = 12.0  # values of a frame, as it were: neighbours share their noise
-SHOWN = 0.8  # share of the person's pixels that show the source; the others a face put in, a caption
+SHOWN = 0.8  # share of the person's pixels that show the source, not a face put in or a caption
 ENOUGH = 1.25  # pixels of the source per pixel of the fake, more of which are averaged
 MARGIN = 4  # pixels of the fake around its square that are kept of the source
 OFF = 1.0, 2.0  # usual error of a mapping, pixels: of its middle, and from one side to the other
@@ -142,7 +144,7 @@ class HeldPair:
         return _unlikely(self.fake.news[1], self._counts)
 
     def _shown(self, rest: np.ndarray) -> np.ndarray:
-        """[Q], log likelihood ratios of pixels of which `rest` is left, to those without a source."""
+        """[Q], log likelihood ratios of pixels of which `rest` is left, to none of a source."""
         return (self._alone - _unlikely(rest, self._counts)) / 2
 
     def _misfit(self, rest: np.ndarray) -> float:

@@ -88,7 +88,8 @@ def or_rate(scores: PairScores, line: Alignment, path: Alignment, usual: Sequenc
               float(_prices(path.at[None], _steps(len(path.at), usual))[0]))
     worth = _worth(scores, unchanged)
     for_line, for_path = (
-        price + float(held.misfits(one.at[None])[0]) - worth * steady_gain(scores, one.at, unchanged)
+        price + float(held.misfits(one.at[None])[0])
+        - worth * steady_gain(scores, one.at, unchanged)
         for price, (one, held) in zip(prices, both))
     return line if for_line <= for_path else path
 

@@ -208,8 +208,8 @@ def seen_stretches(prices: np.ndarray) -> list[tuple[int, int]]:
 
 
 def clearly_seen(stretches: Sequence[tuple[int, int]], prices: np.ndarray) -> bool:
-    """Whether a fake jumps clearly wherever it is cut, as find_stretches() tells: a coarse copy that
-    shows at last what it held for a while jumps a little, too. prices: cut_prices()."""
+    """Whether a fake jumps clearly wherever it is cut, as find_stretches() tells: a coarse copy
+    that shows at last what it held for a while jumps a little, too. prices: cut_prices()."""
     return all(prices[max(0, first - 2):first + 1].min() <= CUT_PRICE - CLEARLY_SEEN * SEEN_PRICE
                for first, _ in stretches[1:])
 

@@ -23,8 +23,8 @@ MOTION_WORTH = 0.5  # of what motion explains, mean energies of a pair, where no
 # and the prices were set by hand, on fakes of 15 clips that are not used for measuring
 LAST_WORTH = 7.0  # the same, when only frames next to each other are left to choose from; in fine
 # copies motion tells them apart better than pixels do; set by hand, too, on those fakes
-SURER = 3.0  # times as much as they say can costs be believed; found on coarse copies of 15 clips that
-# are not used for measuring
+SURER = 3.0  # times as much as they say can costs be believed; found on coarse copies of 15 clips
+# that are not used for measuring
 RATE_PRICES = 3.0, 4.5  # of a rate of RATES, and of any other, but for the usual ones
 
 
