@@ -36,7 +36,7 @@ from utils.confirm import Fake, confirmed, open_fake
 from utils.fake_motion import FakeRoots
 from utils.files import InputError, write_json
 from utils.gone import drop_fakes
-from utils.held_pixels import COARSE
+from utils.held_pixels import VERY_COARSE
 from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
@@ -238,7 +238,7 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
     trials = [find_stretches(gain_tables(views, whole["found"]), prices), seen_stretches(prices)]
     if whole["best"]:
         trials.append(torn_stretches(*explained(whole["best"]), prices))
-    if fake.unchanged() >= COARSE:
+    if fake.unchanged() >= VERY_COARSE:
         trials = [stretches for stretches in trials if clearly_seen(stretches, prices)]
     for number, stretches in enumerate(trials):
         if len(stretches) > 1 and stretches not in trials[:number]:

@@ -25,7 +25,7 @@ LAST_WORTH = 7.0  # the same, when only frames next to each other are left to ch
 # copies motion tells them apart better than pixels do; set by hand, too, on those fakes
 SURER = 3.0  # times as much as they say can costs be believed; found on coarse copies of 15 clips
 # that are not used for measuring
-RATE_PRICES = 3.0, 4.5  # of a rate of RATES, and of any other, but for the usual ones
+RATE_PRICES = 4.0, 6.0  # of a rate of RATES, and of any other, but for the usual ones
 
 
 def likeliest_line(scores: PairScores, near: Alignment, usual: Sequence[float], held: HeldPair,
