@@ -2,7 +2,8 @@
 
 Motion between two frames hardly changes from one frame to the next, and a coarse copy moves when
 its encoder lets it. Single pixels know better (utils/held_pair.py). Every line near the place
-that motion found is judged by both.
+that motion found is judged by both; what is left to the others beside the best one tells how
+certain its frames are.
 """
 
 from collections.abc import Iterable, Sequence
