@@ -22,7 +22,8 @@ CONTRAST = (0.3, 1.5)  # of the copy, range
 AVERAGE = 0.3  # values of average noise that are added to those of every pixel
 ROUNDING = 1 / 12  # variance of values that were rounded to whole ones
 INDEPENDENT = 12.0  # values of a frame, as it were: neighbours share their noise
-SHOWN = 0.8  # share of the person's pixels that show the source, not a face put in or a caption
+SHOWN = 0.8  # share of the person's pixels that show the source, not a face put in or a caption;
+# chosen on coarse copies of 15 clips that are not used for measuring
 ENOUGH = 1.25  # pixels of the source per pixel of the fake, more of which are averaged
 MARGIN = 4  # pixels of the fake around its square that are kept of the source
 OFF = 1.0, 2.0  # usual error of a mapping, pixels: of its middle, and from one side to the other
@@ -132,11 +133,12 @@ class HeldPair:
         lines: [L, n] frames of the source. Twice negative log likelihoods: one contrast, a noise of
         unknown strength for every pixel.
         """
-        found = []
-        for line in lines:
-            (common,), ((own,),) = self._products(self._source[None, self._at(line)])
-            found.append(self._misfit(_rest(self.fake.news[1], common, own)[1]))
-        return np.array(found)
+        return np.array([self._misfit(self._left(line)) for line in lines])
+
+    def _left(self, line: np.ndarray) -> np.ndarray:
+        """[Q], what is left of the pixels' energies along a line [n] of frames of the source."""
+        (common,), ((own,),) = self._products(self._source[None, self._at(line)])
+        return _rest(self.fake.news[1], common, own)[1]
 
     @cached_property
     def _alone(self) -> np.ndarray:
@@ -162,8 +164,7 @@ class HeldPair:
         """
         if not self.tells:
             return None
-        (common,), ((own,),) = self._products(self._source[None, self._at(line)])
-        gain = 2 * self._shown(_rest(self.fake.news[1], common, own)[1]).mean()
+        gain = 2 * self._shown(self._left(line)).mean()
         return 1 - float(np.exp(-gain / (self._counts + AVERAGE).mean()))
 
     def fitted(self, line: np.ndarray) -> tuple[float, np.ndarray]:

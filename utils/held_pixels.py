@@ -30,7 +30,8 @@ PERSON = 200  # mean mask of a block on the person
 PAIRS = 8  # of successive frames that are compared
 LEAST_BLOCKS = 4
 COARSE = 0.25  # share of unchanged blocks from which on a fake may show the past
-VERY_COARSE = 0.6  # and from which on what it showed late looks like a change of place
+VERY_COARSE = 0.6  # and from which on what it showed late may look like a change of place; set by
+# hand
 STILL = 0.25  # of the share of pixels that usually changes: frames below it hold the one before
 HELD, HELD_COARSE = 10, 20  # frames at an end that hold one picture, from which on it was put there;
 # in a coarse copy, which holds that of a still head by itself

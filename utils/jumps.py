@@ -103,7 +103,7 @@ def _tells(scores: PairScores, one: Alignment, held: HeldPair) -> bool:
 
 def _worth(scores: PairScores, unchanged: float) -> float:
     """Of what motion explains; a coarse copy moves when its encoder lets it."""
-    return MOTION_WORTH * (1 - unchanged)**2 / (float(scores.fake_energy.mean()) + 1e-6)
+    return MOTION_WORTH * (1 - unchanged)**2 / scores.unit
 
 
 def _steps(count: int, usual: Sequence[float]) -> list[np.ndarray]:

@@ -61,6 +61,11 @@ class PairScores:
     source_energy: np.ndarray  # [K, m]
 
     @property
+    def unit(self) -> float:
+        """Mean energy of a pair of the fake."""
+        return float(self.fake_energy.mean()) + 1e-6
+
+    @property
     def nbytes(self) -> int:
         return sum(part.nbytes for part in (self.dot, self.fake_energy, self.source_energy))
 

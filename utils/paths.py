@@ -21,7 +21,7 @@ FULL_MISFIT, LEAST_PRICE = 0.4, 0.3  # the prices fall with what a straight line
 # 1 - score^2, from here on, but not below this share: less noise, less gain that could be noise
 SHARE = 0.6  # of the source's motion that a fake is expected to show: crops and noise hide some
 MOST_AROUND = 0.5  # of the weight of a frame's motion goes to the frames around in copies that hold
-# much: they need not move when their source does
+# much: they need not move when their source does; set by hand
 MOST_MOVES = 0.15  # of the frames; what stands still more often is no path
 RATE_PRICE, FINE_RATE_PRICE = 1.6, 4.0  # of a rate of RATES, and of any other, but for those given
 CUT_PRICE = 5.0  # of a change of place, mean energies of a pair, where the pictures change as much
@@ -30,7 +30,7 @@ SEEN_PRICE, SEEN = 2.0, (-1.0, 2.0)  # by which it falls per doubling of that ch
 AROUND = 4  # pairs to either side
 STEADY = 0.3  # grey levels that pictures change by anyhow
 SURELY_SEEN = 1.0  # doublings from which on a fake is cut there by way of trial
-CLEARLY_SEEN = 1.5  # and without which a coarse copy is not
+CLEARLY_SEEN = 1.5  # and without which a very coarse copy is not; set by hand
 MOST_SEEN = 6  # cuts; what jumps more often is no fake of stretches
 MOVES = (1, -1, 2, -2)  # frames that a place may drift by at once when stretches are told apart
 CUT = 127  # marks a change of place among them
@@ -45,7 +45,7 @@ def follow(scores: PairScores, near: Alignment, rates: Sequence[float]) -> Align
     rates: the usual ones of the straight lines that paths keep to, but for dropped or doubled
     frames; the alignment's own is tried, too. Returns the alignment itself where no path pays.
     """
-    unit = float(scores.fake_energy.mean()) + 1e-6
+    unit = scores.unit
     share = float(np.clip((1 - max(near.score, 0.0)**2) / FULL_MISFIT, LEAST_PRICE, 1.0))
     best, least = near, -float(path_gain(scores, near.at).sum())
     least += share * rate_price(near.rate, rates) * unit

@@ -186,7 +186,7 @@ def _cost(scores: PairScores, at: np.ndarray, pair: PicturePair) -> float:
 
 def motion_unit(scores: PairScores) -> float:
     """Motion that is worth as much as a unit of _sure()."""
-    return (float(scores.fake_energy.mean()) + 1e-6) / MOTION_WORTH
+    return scores.unit / MOTION_WORTH
 
 
 def _price(jumps: int, frames: int) -> float:

@@ -52,7 +52,7 @@ def _likelier(scores: PairScores, near: Alignment, usual: Sequence[float], held:
     if not held.tells:
         return near
     usually = _worth(scores, unchanged)
-    at_last = usually * LAST_WORTH / MOTION_WORTH * (1 - unchanged)**2
+    at_last = LAST_WORTH * (1 - unchanged)**3 / scores.unit
 
     @cache  # the last lines are looked at up to three times
     def misfit(*at: int) -> float:
@@ -111,7 +111,7 @@ def certainty(scores: PairScores, found: Alignment, usual: Sequence[float], held
 
 def _worth(scores: PairScores, unchanged: float) -> float:
     """Of what motion explains."""
-    return MOTION_WORTH * (1 - unchanged) / (float(scores.fake_energy.mean()) + 1e-6)
+    return MOTION_WORTH * (1 - unchanged) / scores.unit
 
 
 def _rates_near(near: Alignment, usual: Sequence[float]) -> list[float]:
