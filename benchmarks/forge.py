@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from benchmarks import edits, face_swap
+from benchmarks.expression import swap_faces
 from models.face_detector import FaceDetector
 from models.segmenter import SelfieSegmenter
 from utils.video import VideoReader, VideoWriter, probe
@@ -66,6 +67,7 @@ class Job:
     tier: str
     length: int
     seed: tuple[int, ...]
+    still_donor: bool = False  # the donor's face keeps its expression
 
 
 def read_clip(name: str, path: Path, absent: bool = False) -> Clip:
@@ -105,16 +107,16 @@ def read_stretch(clip: Clip, indices: np.ndarray) -> edits.Frames:
     return [found[index] for index in indices.tolist()]
 
 
-def forge_face(frames: edits.Frames, tier: str, donor: face_swap.Donor | None,
-          rng: np.random.Generator) -> tuple[edits.Frames, np.ndarray | None, int]:
+def forge_face(frames: edits.Frames, job: Job, donor: face_swap.Donor | None,
+               rng: np.random.Generator) -> tuple[edits.Frames, np.ndarray | None, int]:
     """Swap the face (or move the mouth): frames, keypoints [N, 6, 2] or None, faces detected."""
     keypoints, faces = face_swap.track_face(frames, detector())
     if keypoints is None:
         return frames, None, 0
-    if tier == "lipsync":
+    if job.tier == "lipsync":
         return face_swap.reanimate_mouth(frames, keypoints, rng), keypoints, faces
     if donor is not None:
-        frames = [face_swap.swap_face(*pair, donor) for pair in zip(frames, keypoints)]
+        frames = swap_faces(frames, keypoints, donor, job.still_donor)
     return frames, keypoints, faces
 
 
@@ -135,7 +137,7 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
         stretches[1] = shown + int(rng.integers(0, second.frames - shown[-1]))
     frames, keypoints, faces = [], None, []
     for clip, indices in zip(clips, stretches):
-        part, keypoints, count = forge_face(read_stretch(clip, indices), job.tier, donor, rng)
+        part, keypoints, count = forge_face(read_stretch(clip, indices), job, donor, rng)
         frames += edits.cover(part, *frames[0].shape[1::-1]) if frames else part
         faces.append(count)
     material = edits.Material(keypoints, backdrop, segmenter())

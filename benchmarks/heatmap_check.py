@@ -22,6 +22,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from benchmarks import edits, face_swap
+from benchmarks.expression import swap_faces
 from benchmarks.forge import Clip, detector, read_clip, read_stretch, segmenter, write_video
 from utils import heatmap
 from utils.batch import Summary, run_batch, run_step
@@ -70,7 +71,7 @@ def swap(tier: str, sources: edits.Frames, keypoints: np.ndarray, donor: face_sw
     """The frames with the donor's face or, for lipsync, another mouth movement."""
     if tier == "lipsync":
         return face_swap.reanimate_mouth(sources, keypoints, rng)
-    return [face_swap.swap_face(*pair, donor) for pair in zip(sources, keypoints)]
+    return swap_faces(sources, keypoints, donor)
 
 
 def masks_of(tier: str, sources: edits.Frames, swapped: edits.Frames, keypoints: np.ndarray,

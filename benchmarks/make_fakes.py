@@ -67,7 +67,7 @@ def _choose_backdrop(job: Job, others: Sequence[Clip], rng: np.random.Generator)
 
 
 def plan(clips: Sequence[Clip], fakes_per_source: int, seed: int, tiers: Sequence[str],
-         lengths: Sequence[int]) -> list[Job]:
+         lengths: Sequence[int], still_donor: bool = False) -> list[Job]:
     """The fakes to make: tiers in shuffled rounds, so that all are equally frequent."""
     rng = np.random.default_rng([seed, 1])
     count = len(clips) * fakes_per_source
@@ -77,7 +77,7 @@ def plan(clips: Sequence[Clip], fakes_per_source: int, seed: int, tiers: Sequenc
         stem = Path(clip.name).with_suffix("").as_posix().replace("/", "_")
         for take in range(fakes_per_source):
             jobs.append(Job(f"{stem}_fake_{take:02d}.mp4", clip, str(order.pop(0)),
-                            int(rng.choice(lengths)), (seed, 2, number, take)))
+                            int(rng.choice(lengths)), (seed, 2, number, take), still_donor))
     return jobs
 
 
@@ -119,8 +119,8 @@ def _link(source: Path, target: Path) -> None:
 
 def main(video_root: Path, out_root: Path, fakes_per_source: int = 4, seed: int = 0,
          tiers: Sequence[str] = tuple(edits.TIERS), lengths: Sequence[int] = LENGTHS,
-         absent: float = 0.1, same_footage: Sequence[Sequence[str]] = (), workers: int = 0,
-         overwrite: bool = False) -> Summary:
+         absent: float = 0.1, same_footage: Sequence[Sequence[str]] = (),
+         still_donor: bool = False, workers: int = 0, overwrite: bool = False) -> Summary:
     """Make the set. Fakes that are there already, made with the same settings, are kept."""
     unknown = set(tiers) - set(edits.TIERS)
     if unknown or not tiers or not lengths or min(lengths) < 1 or not 0 <= absent < 1:
@@ -143,7 +143,7 @@ def main(video_root: Path, out_root: Path, fakes_per_source: int = 4, seed: int 
         write_json(record, {"key": _key(job, clips), "rows": [asdict(row) for row in rows]})
         return True
 
-    jobs = plan(clips, fakes_per_source, seed, tiers, lengths)
+    jobs = plan(clips, fakes_per_source, seed, tiers, lengths, still_donor)
     summary = run_batch(jobs, work, name=lambda job: job.name, label="fakes", workers=workers)
     write_truth(out_root / "truth.csv",
                 [Truth(**row) for job in jobs if job.name not in summary.failed
@@ -158,7 +158,7 @@ def _record_path(out_root: Path, job: Job) -> Path:
 def _key(job: Job, clips: Sequence[Clip]) -> dict:
     """What decides how a fake looks."""
     return {"clip": job.clip.name, "frames": job.clip.frames, "tier": job.tier,
-            "length": job.length, "seed": list(job.seed),
+            "length": job.length, "seed": list(job.seed), "still_donor": job.still_donor,
             "clips": [f"{clip.name} {clip.frames} {clip.absent}" for clip in clips]}
 
 
@@ -189,5 +189,8 @@ if __name__ == "__main__":
     parser.add_argument("--same-footage", nargs="+", action="append", default=[],
                         metavar="CLIP", help="clips that show the same footage are left out "
                                              "together; once per group")
+    parser.add_argument("--still-donor", action="store_true",
+                        help="paste a face that does not move (default: it makes the "
+                             "expressions of the one it replaces, as face swaps do)")
     add_common_options(parser)
     run_step(main, parser)
