@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from benchmarks import animate, demo_data, edits, face_swap, forge, make_fakes
+from benchmarks import animate, demo_data, edits, expression, face_swap, forge, make_fakes
 from models.face_detector import FaceDetector, _letterbox, _overlap
 from models.fetch import ModelFileError, sha256_of
 from utils.files import InputError
@@ -112,6 +112,23 @@ def test_swapped_face_follows_the_head(detector, astronaut):
     swapped = face_swap.swap_face(frames[0], keypoints[0], donor)
     changed = np.abs(swapped.astype(int) - frames[0]).max(axis=2) > 0
     assert changed.any() and not changed[250:].any()  # the face only
+
+
+def test_donor_makes_the_expression_of_the_face_it_replaces(detector, astronaut):
+    face = detector.detect(astronaut)[0]
+    donor = face_swap.make_donor(astronaut[:, ::-1], detector.detect(astronaut[:, ::-1])[0])
+    noise = np.random.default_rng(0).normal(0, 4, astronaut.shape)
+    noisy = np.clip(astronaut + noise, 0, 255).astype(np.uint8)
+    frames = [astronaut, noisy, face_swap.open_mouth(astronaut, face.keypoints, 1.5)]
+    still, same, opened = (given.image.astype(float) for given in expression.with_expression(
+        donor, frames, np.stack([face.keypoints] * 3)))
+    assert np.abs(still - donor.image).max() <= 1  # the reference: its expression is the donor's
+    inside = donor.mask > 0.5
+    assert np.abs(same - still)[inside].mean() < 0.5 * np.abs(noise).mean()
+    mouth, brow = donor.keypoints[3], donor.keypoints[:2].mean(axis=0) - (0, 30)
+    change = cv2.GaussianBlur(np.abs(opened - still).mean(axis=2), (0, 0), 8)
+    at_mouth, at_brow = (change[round(y), round(x)] for x, y in (mouth, brow))
+    assert at_mouth > 4 and at_mouth > 4 * at_brow
 
 
 def test_alignment_is_exact_for_an_affine_copy():
@@ -223,6 +240,11 @@ def test_same_seed_same_fakes_and_resume(clips, tmp_path):
     again = make_fakes.main(clips, tmp_path / "one", 2, seed=7, lengths=[12], absent=0.5,
                             tiers=["several", "pip", "newback"])
     assert again.done == [rows[0]["fake"]] and len(again.skipped) == 3
+    still = make_fakes.main(clips, tmp_path / "one", 2, seed=7, lengths=[12], absent=0.5,
+                            tiers=["several", "pip", "newback"], still_donor=True)
+    assert len(still.done) == 4
+    assert all(sha256_of(tmp_path / "one" / "fake_data" / name) != hashes[0][name]
+               for name in still.done)
 
 
 def test_clips_of_the_same_footage_are_absent_together(clips):
