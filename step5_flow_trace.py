@@ -18,7 +18,7 @@ if __name__ == "__main__":  # before the imports that take time
     stop_quietly()
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
@@ -55,7 +55,7 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 27  # to be raised when the same input would be traced another way
+METHOD = 28  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 UNWRITTEN = ("trace", "found", "best")  # of what trace_stretch() gives per stretch
@@ -234,6 +234,10 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
     whole = trace(views, fake)
     if not views:
         return [whole]
+
+    def trace_part(ends: tuple[int, int]) -> dict:
+        return trace([view.part(*ends) for view in views], fake.part(*ends))
+
     prices = cut_prices(fake.motion.poses.grey)
     trials = [find_stretches(gain_tables(views, whole["found"]), prices), seen_stretches(prices)]
     if whole["best"]:
@@ -242,11 +246,25 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
         trials = [stretches for stretches in trials if clearly_seen(stretches, prices)]
     for number, stretches in enumerate(trials):
         if len(stretches) > 1 and stretches not in trials[:number]:
-            parts = [trace([view.part(*ends) for view in views], fake.part(*ends))
-                     for ends in stretches]
+            parts = [trace_part(ends) for ends in stretches]
             if answer.tells_more([part["trace"] for part in parts], whole["trace"]):
-                return parts
+                return rejected_joined(parts, stretches, trace_part)
     return [whole]
+
+
+def rejected_joined(parts: Sequence[dict], stretches: Sequence[tuple[int, int]],
+                    trace: Callable[[tuple[int, int]], dict]) -> list[dict]:
+    """Parts of a fake, neighbours without a source put together where they have none together."""
+    joined: list[tuple[tuple[int, int], dict]] = []
+    for ends, part in zip(stretches, parts, strict=True):
+        if joined and {joined[-1][1]["trace"].verdict, part["trace"].verdict} == {decision.NO_SOURCE}:
+            both = joined[-1][0][0], ends[1]
+            together = trace(both)
+            if together["trace"].verdict == decision.NO_SOURCE:
+                joined[-1] = both, together
+                continue
+        joined.append((ends, part))
+    return [part for _, part in joined]
 
 
 def trace_stretch(views: list[View], fake: Fake, made_with: dict,

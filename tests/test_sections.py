@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from long_motion import candidate_of, fake_of, index_of, record_of, stored_motion
-from step5_flow_trace import UNWRITTEN, trace_stretches
+from step5_flow_trace import UNWRITTEN, rejected_joined, trace_stretches
 from utils.coarse_motion import RATES, Way, coarse_source, peaks, scan
 from utils.confirm import Fake
 from utils.decision import load_coefficients
@@ -101,6 +101,30 @@ def test_a_fake_joined_from_far_apart_places(arrays, tmp_path, vectors):
     assert compared(views) < FRAMES * 2 / 3
     rows = [answer["trace"] for answer in traced(views, fake, index)]
     assert [(row.start_frame, row.end_frame) for row in rows] == [(400, 439), (6200, 6244)]
+
+
+def test_strangers_that_follow_each_other_are_one_stretch(arrays, tmp_path, vectors):
+    index = index_of(tmp_path, long=arrays)
+    strangers = [stored_motion(number, 1000) for number in (1, 2)]
+    joined = {key: np.concatenate([arrays[key][400:460], strangers[0][key][100:160],
+                                   strangers[1][key][700:760]]) for key in arrays}
+    fake = fake_of(joined, np.arange(180))
+    fake.grid.flow[[59, 119]] = 0.0  # what lies between two is no motion
+    views = sectioned(fake, index.read("long"), vectors)
+    rows = [answer["trace"] for answer in traced(views, fake, index)]
+    assert [(row.verdict, row.fake_start_frame, row.fake_end_frame) for row in rows] == [
+        ("traced", 0, 59), ("no_source", 60, 179)]
+
+
+def test_strangers_that_are_somebody_together_stay_apart():
+    def part(verdict):
+        return {"trace": SimpleNamespace(verdict=verdict)}
+
+    words = ["no_source", "no_source", "traced", "no_source", "no_source", "no_source"]
+    ends = [(10 * n, 10 * n + 9) for n in range(len(words))]
+    known = {(0, 19): "ambiguous", (30, 49): "no_source", (30, 59): "no_source"}
+    rows = rejected_joined([part(word) for word in words], ends, lambda both: part(known[both]))
+    assert [row["trace"].verdict for row in rows] == words[:4]
 
 
 def test_a_short_source_is_compared_as_it_is(tmp_path):
