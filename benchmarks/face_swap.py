@@ -2,7 +2,8 @@
 
 The donor is one picture of a face. It is moved with the target's eyes, nose and mouth, takes on
 the target's colours and shading, and is blended in through a soft ellipse. Hair, head outline and
-everything else stay as they were filmed, as in a real face swap.
+everything else stay as they were filmed, as in a real face swap. benchmarks/expression.py gives it
+the target's expression.
 """
 
 from dataclasses import dataclass

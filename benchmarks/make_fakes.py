@@ -1,9 +1,10 @@
 """Build a test set in the manner of FakeTD from any folder of portrait clips.
 
-Every fake is a stretch of a clip with another person's face (or, tier "lipsync", a re-animated
-mouth), then one tier of edits. Written are `source_data/` (the database), `fake_data/` and
-`truth.csv`. A share of the clips is left out of the database: their fakes have no source in it
-(clips that show the same footage, --same-footage, are left out together).
+Every fake is a stretch of a clip with another person's face, which makes the expressions of the
+one it replaces (or, tier "lipsync", with a re-animated mouth), then one tier of edits. Written are
+`source_data/` (the database), `fake_data/` and `truth.csv`. A share of the clips is left out of the
+database: their fakes have no source in it (clips that show the same footage, --same-footage, are
+left out together).
 """
 
 import argparse
