@@ -47,12 +47,14 @@ def with_expression(donor: Donor, frames: Sequence[np.ndarray],
     length = float(np.linalg.norm(donor.keypoints[3] - donor.keypoints[:2].mean(axis=0)))
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grid = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in size)), axis=-1)
+    inside = donor.mask[..., None]  # where the face ends, the target's surroundings begin
     bent = []
     for face, gray in zip(faces, grays):
         back = flow.calc(gray, grays[reference], None)  # frame -> reference
-        places = grid + cv2.GaussianBlur(back, (0, 0), FLOW_BLUR * length)
+        places = grid + inside * cv2.GaussianBlur(back, (0, 0), FLOW_BLUR * length)
         ratio = _ratio(face, _look_up(faces[reference], places), RATIO_BLUR * length)
-        image = np.clip(_look_up(donor.image, places) * ratio, 0, 255).astype(np.uint8)
+        image = _look_up(donor.image, places) * (1 + inside * (ratio - 1))
+        image = np.clip(image, 0, 255).astype(np.uint8)
         bent.append(replace(donor, image=image))
     return bent
 
