@@ -13,7 +13,8 @@ from models.motion import COARSE, SIDE, MotionGrid, cut_mask, cut_square, motion
 from models.pose import CELLS, PoseClip, small_grey, small_weight
 from models.pose import SIDE as POSE_SIDE
 from utils.confirm import (FINE, Fake, FakePictures, confirm, confirmed, film_around,
-                           frames_with_person, is_certain, others_alike, worth_a_look)
+                           frames_with_person, is_certain, others_alike, unseen_by_motion,
+                           worth_a_look)
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
 from utils.held_pair import FilmCutter
@@ -92,17 +93,18 @@ def small_mirrored(shown: np.ndarray = STRETCH) -> tuple[np.ndarray, np.ndarray]
     return (0.8 * frames).astype(np.uint8), masks
 
 
-def fake_of(frames: np.ndarray, masks: np.ndarray, unchanged: float = 0.0) -> Fake:
-    grid, poses = motion_of(frames, masks, FAKE_SQUARE)
-    poses = replace(poses, renewed=renewed_of(frames, FAKE_SQUARE))
-    pixels = replace(sample_of_frames(frames, FAKE_SQUARE), weight=sampled_weight(np.stack(
-        [cut_mask(mask, FAKE_SQUARE) for mask in masks])))
-    record = record_of("fake.mp4", COUNT, 198, 144)
+def fake_of(frames: np.ndarray, masks: np.ndarray, unchanged: float = 0.0,
+            square: tuple[float, float, float] = FAKE_SQUARE) -> Fake:
+    grid, poses = motion_of(frames, masks, square)
+    poses = replace(poses, renewed=renewed_of(frames, square))
+    pixels = replace(sample_of_frames(frames, square), weight=sampled_weight(np.stack(
+        [cut_mask(mask, square) for mask in masks])))
+    record = record_of("fake.mp4", COUNT, *frames.shape[2:0:-1])
 
     def look(window):
         raise AssertionError(f"{window} is no other part of the fake")
 
-    return Fake(record, record.frames, FakeMotion(FAKE_SQUARE, grid, poses, pixels), 1.0,
+    return Fake(record, record.frames, FakeMotion(square, grid, poses, pixels), 1.0,
                 FakePictures(frames.__getitem__), look, lambda: unchanged)
 
 
@@ -315,6 +317,33 @@ def test_further_places_of_verified_sources_are_looked_at_where_no_pictures_agre
     assert others_alike(found, {}) == []  # no video can be read
     agrees = at(fake, 0, motion_score=0.7, picture_score=0.6)
     assert others_alike(found, {0: agrees}) == [3]  # motion is far behind in the others
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_place_that_motion_does_not_see_is_found_by_whole_pictures(backwards):
+    frames, masks = (np.stack([cv2.resize(image, (WIDTH // 2, HEIGHT // 2),
+                                          interpolation=cv2.INTER_AREA)
+                               for image in part[STRETCH[::-1] if backwards else STRETCH]])
+                     for part in FILMS[0])
+    half = fake_of(frames, masks, square=tuple(side / 2 for side in SQUARE))
+
+    def lost(verified: bool = True, **changed: object) -> Found:
+        one = place(half, 0, 0, flip=0, motion_score=0.4)
+        view = replace(one.view, candidate=one.view.candidate | {"verified": verified})
+        if backwards:
+            view = replace(view, grid=view.grid.reversed(), backwards=True)
+        return replace(one, view=view, hypothesis=replace(one.hypothesis, **changed))
+
+    one = lost()
+    found, = unseen_by_motion([one], {0: one}, half)
+    assert abs(found.alignment.start - START) <= 1 and found.hypothesis.motion_score > 0.8
+    assert not unseen_by_motion([lost(verified=False)], {}, half)
+    fits = lost(picture_score=0.7, motion_score=0.9)
+    assert not unseen_by_motion([fits], {0: fits}, half)
+    assert unseen_by_motion([fits], {}, half)  # its pictures were not looked at
+    assert not unseen_by_motion([one, found], {1: found}, half)
+    wider = replace(half, record=replace(half.record, width=WIDTH))
+    assert not unseen_by_motion([one], {0: one}, wider)
 
 
 def test_of_what_is_about_one_place_that_is_kept_whose_pictures_agree(fake):

@@ -42,12 +42,14 @@ from utils.views import Found, Place, alignment_of, distinct, in_order, laid_ove
 PLACES = 4  # looked at per fake or stretch, those with the best motion of two sources; and
 MORE_VERIFIED = 2  # best ones of further candidates, those that step 4 verified by most inliers
 MORE_ALIKE, NOT_FAR = 3, 0.2  # further ones of the sources whose pictures agree, and by how much
-# their motion may be behind the best one's there; or of verified ones where none agree
+# their motion may be behind the best one's there; or of verified ones where none agree; and
+# sources, forwards or backwards, of which all is searched by whole pictures
 MOMENTS = 5  # pictures that are laid on each other per place
 KEPT = 2 * MOMENTS  # pictures of a fake
 NEAR = REACH + SWING  # frames before and after a place whose pictures are compared, too
 SCORED = 500  # frames of a long fake, from its middle on, whose pixels are compared
 SIDE = 64  # pixels of the person square in which frames are told apart
+SAME_SHAPE = 0.02  # share by which pictures may be wider or higher and one shows the other whole
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures
 FINE = 0.8  # motion score from which on motion is not too faint to tell frames apart
@@ -160,7 +162,10 @@ def confirmed(found: list[Found], fake: Fake, read_source: ReadSource,
     further: list[int] = []
     if not look_until_certain(worth_a_look(found)):
         further = others_alike(found, done)
-        look_until_certain(further)
+        if not look_until_certain(further):
+            first = len(found)
+            found = [*found, *unseen_by_motion(found, done, fake)]
+            look_until_certain(list(range(first, len(found))))
     # these stay as they were, too, for where pictures lead away from a place its motion is a rival
     return in_order([done.get(position, one) for position, one in enumerate(found)]
                     + [found[position] for position in further])
@@ -211,6 +216,40 @@ def others_alike(found: list[Found], done: dict[int, Found]) -> list[int]:
             if position not in done
             and (behind(one) <= NOT_FAR if seen else done and one.view.candidate["verified"])
             and distinct([*done.values(), one])[-1] is one][:MORE_ALIKE]
+
+
+def unseen_by_motion(found: list[Found], done: dict[int, Found], fake: Fake) -> list[Found]:
+    """Further places to look at, in sources that step 4 verified, where no place fits well: where
+    the pictures are most alike if the fake's whole picture is the source's. A head that hardly
+    moves leads motion anywhere, and a mapping that lays it on where it was at another time hides
+    where it was.
+
+    found: best motion first; done: those that were looked at, by their positions.
+    """
+    if len(fake.frames) > MOST_FRAMES or any(
+            one.hypothesis.pictures_agree and one.hypothesis.motion_score >= FINE
+            for one in done.values()):
+        return []
+    best: dict[tuple[str, bool], Found] = {}  # of a source, forwards and backwards
+    for one in found:
+        if one.view.candidate["verified"]:
+            best.setdefault((one.hypothesis.source, one.view.backwards), one)
+    places = []
+    for one in list(best.values())[:MORE_ALIKE]:
+        view = one.view
+        wide, high = (getattr(view.source.record, side) / getattr(fake.record, side)
+                      for side in ("width", "height"))
+        if abs(wide / high - 1) > SAME_SHAPE or len(view.source) > MOST_SEARCHED:
+            continue
+        person, onto = laid_over(fake.motion, np.diag([wide, high, 1.0])[:2], view.flip,
+                                 fake.record.width, view.source.square, fake.look)
+        poses = person.poses if fake.unchanged() >= COARSE else person.poses.plain()
+        poses = (poses.reversed() if view.backwards else poses).mapped(onto)
+        alignment = found_by_pictures(one.alignment, PicturePair(poses, view.source.pose, 0),
+                                      view.usual_rates)
+        if alignment is not one.alignment:
+            places.append(refined(Place(view, alignment)))
+    return [one for one in places if distinct([*done.values(), one])[-1] is one]
 
 
 def is_certain(one: Found, others: list[Found]) -> bool:
