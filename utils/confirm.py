@@ -37,7 +37,7 @@ from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
 from utils.straight_line import REACH, SWING, certainty, likeliest_line
 from utils.video import Frame, VideoError
-from utils.views import Found, Place, alignment_of, distinct, in_order, laid_over, refined
+from utils.views import Found, Place, View, alignment_of, distinct, in_order, laid_over, refined
 
 PLACES = 4  # looked at per fake or stretch, those with the best motion of two sources; and
 MORE_VERIFIED = 2  # best ones of further candidates, those that step 4 verified by most inliers
@@ -241,12 +241,10 @@ def unseen_by_motion(found: list[Found], done: dict[int, Found], fake: Fake) -> 
                       for side in ("width", "height"))
         if abs(wide / high - 1) > SAME_SHAPE or len(view.source) > MOST_SEARCHED:
             continue
-        person, onto = laid_over(fake.motion, np.diag([wide, high, 1.0])[:2], view.flip,
-                                 fake.record.width, view.source.square, fake.look)
-        poses = person.poses if fake.unchanged() >= COARSE else person.poses.plain()
-        poses = (poses.reversed() if view.backwards else poses).mapped(onto)
-        alignment = found_by_pictures(one.alignment, PicturePair(poses, view.source.pose, 0),
-                                      view.usual_rates)
+        person, onto = turned(fake, view, np.diag([wide, high, 1.0])[:2])
+        alignment = found_by_pictures(
+            one.alignment, PicturePair(person.poses.mapped(onto), view.source.pose, 0),
+            view.usual_rates)
         if alignment is not one.alignment:
             places.append(refined(Place(view, alignment)))
     return [one for one in places if distinct([*done.values(), one])[-1] is one]
@@ -284,23 +282,31 @@ def confirm(one: Found, fake: Fake, read_source: ReadSource) -> Found:
     return laid_on(one, fake, mapping, read_source)
 
 
+def turned(fake: Fake, view: View, matrix: np.ndarray) -> tuple[FakeMotion, np.ndarray]:
+    """What a fake shows, forwards in the source's time, and the mapping [2, 3] of its square to the
+    source's, in units of their sides.
+
+    matrix: [2, 3] pixels of the fake (of its mirror image, if the view has that) to the source's.
+    """
+    person, onto = laid_over(fake.motion, matrix, view.flip, fake.record.width, view.source.square,
+                             fake.look)
+    if len(fake.frames) > MOST_FRAMES or fake.unchanged() < COARSE:
+        person = replace(person, poses=person.poses.plain())
+    return (person.reversed() if view.backwards else person), onto
+
+
 def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSource) -> Found:
     """A place whose pictures lie on each other: compared through their mapping, to the frame.
 
     Raises VideoError.
     """
     view = one.view
-    person, onto = laid_over(fake.motion, mapping.matrix, view.flip, fake.record.width,
-                             view.source.square, fake.look)
-    short = len(fake.frames) <= MOST_FRAMES
-    if not short or fake.unchanged() < COARSE:
-        person = replace(person, poses=person.poses.plain())
-    if view.backwards:
-        person = person.reversed()
+    person, onto = turned(fake, view, mapping.matrix)
     mapped = replace(view, grid=person.grid.warped(onto).pooled(), pose=person.poses.mapped(onto),
                      registered=True)
     alignment = one.alignment
-    if short and one.hypothesis.motion_score < FINE and len(view.source) <= MOST_SEARCHED:
+    if (len(fake.frames) <= MOST_FRAMES and one.hypothesis.motion_score < FINE
+            and len(view.source) <= MOST_SEARCHED):
         alignment = found_by_pictures(alignment, PicturePair(mapped.pose, view.source.pose, 0),
                                       view.usual_rates)
     plain = replace(view, pose=mapped.pose)
