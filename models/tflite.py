@@ -14,6 +14,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+
+# OpenVINO goes without its converter of other formats where that is not installed: importing it,
+# and the telemetry that comes with it, takes longer than all the rest
+sys.modules.setdefault("openvino.tools.ovc", None)
+
 import openvino
 from openvino import opset13
 from openvino.frontend import FrontEndManager
