@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -63,6 +64,26 @@ def test_a_mapping_that_was_fitted_where_the_copy_is_not(seed):
     near = Alignment(0.7, at - 6, 1.0)
     held = held_of(copy_of(at, seed)).corrected(near.at)
     assert likeliest_line(still_scores(at), near, (1.0,), held, CODED[0]).at.tolist() == at.tolist()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_mapping_that_was_fitted_to_the_next_picture(seed):
+    """Of a source that shows every picture twice, and of a head that drifts and hardly turns."""
+    rng = np.random.default_rng(seed)
+    texture = cv2.GaussianBlur(rng.normal(0, 1, (64, 64)).astype(np.float32), (0, 0), 3)
+    texture *= 40 / texture.std()
+    change = rng.normal(0, 1, (FRAMES // 2, 32, 32)).astype(np.float32)
+    source = np.stack([
+        cv2.warpAffine(texture, np.float32([[1, 0, -16 - 0.6 * i], [0, 1, -16]]), (32, 32))
+        + cv2.GaussianBlur(change[i], (0, 0), 2)
+        for i in range(FRAMES // 2)]).clip(-128, 127).repeat(2, axis=0)
+    source = (source + 128).astype(np.uint8)
+    at = np.arange(START, START + COUNT)
+    copy = (0.7 * source[at] + 20 + rng.normal(0, 20, (COUNT, 32, 32))).clip(0, 255)
+    fake = PoseClip(copy.astype(np.uint8), np.ones(copy.shape, np.float32))
+    near = Alignment(0.9, at + 2, 1.0)
+    held = held_of(PicturePair(fake, source[FIRST:], FIRST)).corrected(near.at)
+    assert likeliest_line(still_scores(at), near, (1.0,), held, 0.0).at.tolist() == at.tolist()
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -9,7 +9,7 @@ from models.pose import CELLS, SIDE, PoseClip
 from utils.fake_motion import FakeMotion, is_elsewhere
 from utils.layout import VideoRecord
 from utils.matching import motion_along, prepare, sample_offsets
-from utils.paths import find_stretches
+from utils.paths import cut_prices, find_stretches
 from utils.source_motion import IndexedSource
 from utils.views import (agreement_of, alignment_of, find_places, gain_tables, look_closer,
                          mark_copies, most_promising, views_of)
@@ -114,6 +114,24 @@ def test_stretches_at_another_rate_are_cut_where_they_were_joined():
     views, found = trace((grid, poses), [candidate(0), candidate(1)])
     first, second = find_stretches(gain_tables(views, found))
     assert first == (0, second[0] - 1) and abs(second[0] - 16) <= 1 and second[1] == 31
+
+
+def test_motion_across_a_joint_is_believed_no_more_than_that_around(monkeypatch):
+    """A calm head moves as much in one place of its source, to which a cut beside it would lead."""
+    lively = source_motion
+
+    def with_a_start(seed: int) -> MotionGrid:
+        grid = lively(seed)
+        grid.flow[np.arange(len(grid)) != 70] *= 0.03
+        return grid
+
+    monkeypatch.setitem(globals(), "source_motion", with_a_start)
+    grid = MotionGrid.joined([fake_of(0, start, count)[0]
+                              for start, count in ((40, 20), (70, 2), (5, 20))])
+    grey = np.full((40, SIDE, SIDE), 100, np.uint8)
+    grey[20:] += 50
+    views, found = trace((grid, PoseClip(grey, np.ones(grey.shape, np.float32))), [candidate(0)])
+    assert find_stretches(gain_tables(views, found), cut_prices(grey)) == [(0, 19), (20, 39)]
 
 
 def test_no_place_is_told_twice():

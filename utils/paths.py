@@ -165,11 +165,15 @@ def cut_prices(grey: np.ndarray) -> np.ndarray:
     grey: [n + 1, S, S] uint8, small pictures of the fake.
     """
     changes = np.array([cv2.absdiff(one, other).mean() for one, other in zip(grey, grey[1:])])
-    beside = np.pad(changes, AROUND)
-    around = np.max([beside[AROUND + move:AROUND + move + len(changes)]
-                     for move in range(-AROUND, AROUND + 1) if move], axis=0)
-    doublings = np.log2((changes + STEADY) / (around + STEADY))
+    doublings = np.log2((changes + STEADY) / (most_around(changes) + STEADY))
     return CUT_PRICE - SEEN_PRICE * np.clip(doublings, *SEEN)
+
+
+def most_around(values: np.ndarray) -> np.ndarray:
+    """The largest of the values, 0 or more, of the pairs around every pair, [n]."""
+    beside = np.pad(values, AROUND)
+    return np.max([beside[AROUND + move:AROUND + move + len(values)]
+                   for move in range(-AROUND, AROUND + 1) if move], axis=0)
 
 
 def find_stretches(tables: Sequence[np.ndarray],

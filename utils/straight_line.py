@@ -17,7 +17,8 @@ from utils.matching import PHASES, RATES, Alignment, PairScores, middle_phase, s
 from utils.paths import rate_price, runs_evenly, steady_gain
 
 REACH, NARROW = 8, 4  # frames by which the start of a line may be moved; at an unusual rate
-FINALISTS, CLOSE = 4, 1  # lines whose mapping is fitted, too, and by how much they are moved then
+FINALISTS, CLOSE = 4, 2  # lines whose mapping is fitted, too, and by how much they are moved then:
+# to another picture also where a source shows every one twice
 ROUNDS = 3  # of all that, each with the mapping that fits the line found before
 SWING = 12  # frames by which a line of another rate may leave the ends
 MOTION_WORTH = 0.5  # of what motion explains, mean energies of a pair, where nothing is held; these

@@ -23,7 +23,7 @@ from utils.layout import VideoRecord
 from utils.matching import (RATES, Alignment, PairScores, believed, cell_scores, energies,
                             grid_score, motion_along, pair_scores, place_score, refine,
                             rough_places, same_place, slide)
-from utils.paths import follow, gains, path_gain
+from utils.paths import follow, gains, most_around, path_gain
 from utils.source_motion import IndexedSource
 
 Located = TypeVar("Located", "Place", "Found")  # has a view and an alignment
@@ -278,7 +278,8 @@ def gain_tables(views: list[View], found: list[Found]) -> list[np.ndarray]:
 
     def table(view: View, gain: Callable[[PairScores, np.ndarray], np.ndarray]) -> np.ndarray:
         energy = energies(view.grid)
-        made = gain(view.scores, energy) / max(energy.mean(), least, 1e-6)
+        made = np.minimum(gain(view.scores, energy), most_around(energy)[:, None])
+        made = made / max(energy.mean(), least, 1e-6)
         return made[::-1] if view.backwards else made
 
     evenly = (table(view, lambda scores, energy, rate=rate: gains(scores, energy, rate))
