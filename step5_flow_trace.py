@@ -32,6 +32,7 @@ from models.segmenter import make_segmenter
 from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures, log,
                          per_thread, pick_device, run_batch, run_step)
+from utils.camera_path import camera_path
 from utils.confirm import Fake, confirmed, open_fake
 from utils.fake_motion import FakeRoots
 from utils.files import InputError, write_json
@@ -46,6 +47,7 @@ from utils.scene_index import indexed_ids, read_ranking
 from utils.sections import in_sections
 from utils.side_by_side import Roots
 from utils.source_motion import IndexedSource, MotionIndex
+from utils.steadied import CameraPath, SteadiedRoots, steadied_candidates
 from utils.tables import Trace, read_result, write_table
 from utils.versions import versions
 from utils.views import (View, agreement_of, alignment_of, explained, find_places, gain_tables,
@@ -55,9 +57,10 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 30  # to be raised when the same input would be traced another way
+METHOD = 31  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
+STEADIED = "its whole picture moves and was steadied first"  # in the reason of a row
 UNWRITTEN = ("trace", "found", "best")  # of what trace_stretch() gives per stretch
 
 
@@ -76,6 +79,12 @@ class Tools:
     coarse: CoarseIndex | None = None
     no_video: frozenset[str] = frozenset()
     scorer: "AngleScorer | None" = None
+
+    def on_steadied(self, path: CameraPath) -> "Tools":
+        """The same for one fake, whose pictures are steadied along a camera path."""
+        roots = SteadiedRoots.of(self.fake_roots, path)
+        return replace(self, fake_roots=roots, scorer=self.scorer and replace(self.scorer,
+                                                                              roots=roots))
 
 
 def main(video_root: Path = Path("./source_data/"),
@@ -185,11 +194,35 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                  "motion_embedder": tools.scorer and tools.scorer.embedder.identity}
     if not tools.overwrite and is_answered(fake_id, tools.trace_root, made_with):
         return False
+    answers = trace_as_shown(fake_id, record, made_with, load, tools)
+    path = None
+    if any(one["trace"].verdict != decision.TRACED for one in answers):
+        picture, mask = tools.fake_roots.picture, tools.fake_roots.mask
+        path = camera_path(partial(picture, fake_id), partial(mask, fake_id), record.frames)
+    if path is not None:
+        steady = trace_as_shown(fake_id, record, made_with, load, tools.on_steadied(path), path)
+        if answer.traced_frames(steady) > answer.traced_frames(answers):
+            answers = steady
+        else:
+            path = None
+    write_json(fake_result_path(tools.trace_root, fake_id),
+               result(record, answers, made_with, path))
+    return True
+
+
+def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
+                   load: Callable[[str], IndexedSource | None], tools: Tools,
+                   path: CameraPath | None = None) -> list[dict]:
+    """Decide a fake, or its stretches, by its pictures as `tools` gives them: as they are, or
+    steadied along a camera path."""
+    candidates = made_with["candidates"]
     fake = open_fake(tools.fake_roots, fake_id, record, tools.index.flow(), tools.index.segmenter())
-    if fake.motion is not None and searched:
+    if fake.motion is not None and made_with["searched"]:
         added = tools.coarse.nearest(fake.motion.grid, {c["source_id"] for c in candidates})
         candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))
                                    for source_id in added]
+    if path:
+        candidates = steadied_candidates(candidates, path, record.width)
     views = []
     for candidate in candidates if fake.motion is not None else []:
         source = load(candidate["source_id"])
@@ -198,11 +231,10 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                                  partial(tools.coarse.vectors, candidate["source_id"]),
                                  tools.exhaustive)
     answers = trace_stretches(views, fake, {**made_with, "candidates": candidates}, load, tools)
+    said = [*fake.left_out(), *([STEADIED] if path else [])]
     for one in answers:
-        one["trace"] = replace(one["trace"],
-                               reason="; ".join([one["trace"].reason, *fake.left_out()]))
-    write_json(fake_result_path(tools.trace_root, fake_id), result(record, answers, made_with))
-    return True
+        one["trace"] = replace(one["trace"], reason="; ".join([one["trace"].reason, *said]))
+    return answers
 
 
 def searched_by_motion(candidates: list[dict], tools: Tools) -> dict:
@@ -306,10 +338,13 @@ def trace_stretch(views: list[View], fake: Fake, made_with: dict,
             "mapping": best.mapping.matrix.tolist() if best and best.mapping else None}
 
 
-def result(record: VideoRecord, answers: list[dict], made_with: dict) -> dict:
-    """What is written for one fake: its rows of traces.csv and, per row, the evidence."""
+def result(record: VideoRecord, answers: list[dict], made_with: dict,
+           path: CameraPath | None = None) -> dict:
+    """What is written for one fake: its rows of traces.csv and, per row, the evidence; path: of its
+    camera, where its pictures were steadied."""
     return {"schema": SCHEMA, "fake": record.file, "made_with": made_with,
             "versions": versions(PACKAGES),
+            "steadied": path and [np.round(path[index], 6).tolist() for index in record.frames],
             "traces": [asdict(a["trace"]) for a in answers],
             "stretches": [{key: value for key, value in a.items() if key not in UNWRITTEN}
                           for a in answers]}

@@ -16,11 +16,14 @@ from models.segmenter import Segmenter
 # tier -> constant rate factor of x264 (23 is its usual quality, 40 is coarse)
 TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, "lipsync": 23,
          "newback": 26, "tiny": 42, "extreme": 28, "reversed": 28, "dropped": 28, "pip": 28,
-         "crop40": 28, "several": 34, "short": 28, "stitched": 28, "rewound": 28, "montage": 28}
+         "crop40": 28, "several": 34, "short": 28, "stitched": 28, "rewound": 28, "montage": 28,
+         "zooming": 28, "handheld": 28}
 RATES = (0.8, 0.9, 1.1, 1.2, 1.25)  # source frames per fake frame
 TWO_STRETCHES = ("stitched", "montage")
 EXTREME_RATES = (0.5, 0.6, 0.7, 1.5, 1.75, 2.0)
 DROP_SHARE = 0.08
+ZOOM, PAN = 0.3, 0.15  # at most: share by which the picture grows, and of its width that it goes
+SHAKE, SHAKE_FRAMES = 0.01, 4  # of a hand: usual share of the width, and frames that it lasts
 CAPTIONS = ("BREAKING NEWS", "You will not believe this", "LIVE", "Part 2 in the comments",
             "He really said it", "Sound on", "EXCLUSIVE interview", "follow for more")
 
@@ -195,6 +198,37 @@ def logo(frames: Frames, rng: np.random.Generator) -> Frames:
     return [_paste(frame, badge, left, side // 3, 1.0) for frame in frames]
 
 
+def zoom_slowly(frames: Frames, rng: np.random.Generator) -> Frames:
+    """The camera moves in or out over the whole clip, and to a side; no empty corner shows."""
+    height, width = frames[0].shape[:2]
+    zooms = 1 + ZOOM * np.sort(rng.uniform(0, 1, 2))[::rng.choice((-1, 1))]
+    ends = rng.uniform(-PAN, PAN, (2, 2)) * (width, height)
+    ends = np.clip(ends, *((zooms[:, None] - 1) / 2 * (width, height) * sign for sign in (-1, 1)))
+    at = np.linspace(0, 1, len(frames))[:, None]
+    moved = zip(frames, zooms[0] + at * (zooms[1] - zooms[0]), ends[0] + at * (ends[1] - ends[0]))
+    return [_seen_from(frame, float(zoom[0]), 0.0, off) for frame, zoom, off in moved]
+
+
+def film_from_a_hand(frames: Frames, rng: np.random.Generator) -> Frames:
+    """A screen in a dark room, filmed from a hand that shakes: a little smaller and turned."""
+    count, width = len(frames), frames[0].shape[1]
+    lasting = np.exp(-np.linspace(-3, 3, 6 * SHAKE_FRAMES + 1)**2 / 2)
+    shake = np.stack([np.convolve(rng.normal(0, 1, count + 2 * len(lasting)), lasting, "same")
+                      for _ in range(3)], axis=1)[len(lasting):-len(lasting)]
+    shake *= SHAKE * rng.uniform(0.3, 1.5) / np.linalg.norm(lasting)
+    zoom, turn = rng.uniform(0.8, 0.95), rng.uniform(-2, 2)
+    return [_seen_from(frame, zoom, turn + float(np.degrees(moved[2])) / 2, moved[:2] * width)
+            for frame, moved in zip(frames, shake)]
+
+
+def _seen_from(frame: np.ndarray, zoom: float, degrees: float, off: np.ndarray) -> np.ndarray:
+    """A frame turned and enlarged about its centre and moved by pixels; what is beside it, dark."""
+    height, width = frame.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, zoom)
+    matrix[:, 2] += off
+    return cv2.warpAffine(frame, matrix, (width, height), borderValue=(18, 16, 16))
+
+
 def _paste(frame: np.ndarray, picture: np.ndarray, left: int, top: int,
            opacity: float = 1.0) -> np.ndarray:
     """A copy of the frame with a picture on it."""
@@ -286,4 +320,6 @@ _EDITS: dict[str, Callable[[Frames, Material, np.random.Generator], Edited]] = {
         picture_in_picture(frames, material.backdrop, rng)),
     "crop40": _crop40,
     "several": _several,
+    "zooming": lambda frames, material, rng: Edited(zoom_slowly(frames, rng)),
+    "handheld": lambda frames, material, rng: Edited(film_from_a_hand(frames, rng)),
 }

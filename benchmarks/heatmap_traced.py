@@ -51,7 +51,7 @@ def measure_traced(stretch: Stretch, result: dict, roots: Roots,
     """The figures of a traced fake, by the frames and the mapping of its report."""
     found, scale = read_source(roots, stretch.row["source"], set(stretch.source_frames))
     pairs = [(f, s) for f, s in zip(stretch.fake_frames, stretch.source_frames) if s in found]
-    fakes = [read_fake(roots, fake_id(result), index) for index, _ in pairs]
+    fakes = [read_fake(roots, fake_id(result), index, stretch.path) for index, _ in pairs]
     sources, record = [found[index] for _, index in pairs], result["made_with"]["record"]
     scales = max(fakes[0].shape) / max(record["width"], record["height"]), scale
     fit = fit_pictures(fakes[::3], sources[::3], stretch.flip, guesses(roots, result, stretch),

@@ -79,6 +79,13 @@ def tells_more(parts: list[Trace], whole: Trace) -> bool:
     return whole.source is None and all(part.source is not None for part in parts)
 
 
+def traced_frames(answers: list[dict]) -> int:
+    """How many frames of a fake its stretches, as step 5 decides them, give a source for."""
+    traces = [one["trace"] for one in answers]
+    return sum(trace.fake_end_frame - trace.fake_start_frame + 1 for trace in traces
+               if trace.verdict == decision.TRACED)
+
+
 def _mean_motion(parts: list[Trace]) -> float:
     """Mean motion score of stretches, each counted by its length."""
     return float(np.average([part.motion_score for part in parts],

@@ -12,7 +12,6 @@ dropped or doubled utils/picture_path.py and utils/jumps.py).
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,13 +22,12 @@ from models.segmenter import Segmenter
 from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_guesses, rescaled,
                                 shrunk)
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
-from utils.files import read_image
 from utils.geometry import Rectangle
 from utils.held_pair import Film, FilmCutter, HeldPair
 from utils.held_pixels import (COARSE, HELD, HELD_COARSE, found_by_pictures, moving_part,
                                unchanged_share)
 from utils.jumps import CLEARLY, SURELY, improved, or_rate
-from utils.layout import VideoRecord, evenly_spaced, frame_name, read_rectangles
+from utils.layout import VideoRecord, evenly_spaced
 from utils.matching import Alignment
 from utils.paths import runs_evenly
 from utils.picture_path import MOST_FRAMES, PicturePair, follow_pictures, or_dropped
@@ -101,14 +99,10 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
               segmenter: Segmenter) -> Fake:
     """What step 3 wrote of a fake, and its motion, without pictures that are held at its ends and
     frames there that show nobody. Raises InputError when some of it is missing."""
-    frames = frames_with_person(record.frames, read_rectangles(roots.rectangles / fake_id))
+    frames = frames_with_person(record.frames, roots.boxes(fake_id))
     shown = replace(record, frames=frames)
     motion, first, last = measure_fake(roots, fake_id, shown, flow), 0, len(frames) - 1
-
-    def read(root: Path, index: int) -> np.ndarray:
-        return read_image(root / fake_id / frame_name(index))
-
-    picture, mask = partial(read, roots.frames), partial(read, roots.masks)
+    picture, mask = partial(roots.picture, fake_id), partial(roots.mask, fake_id)
     if motion is not None:
         first, last = moving_part(motion.pixels, HELD)
         if last - first < len(frames) - 1 and unchanged_share(

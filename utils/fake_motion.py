@@ -14,6 +14,7 @@ from models.motion import MotionGrid, Square, cut_mask, cut_square, motion_grid,
 from models.pose import PoseClip, small_grey, small_weight
 from models.segmenter import Segmenter, person_mask
 from utils.files import read_image
+from utils.geometry import Rectangle
 from utils.held_pixels import changed_pixels
 from utils.layout import VideoRecord, frame_name, read_rectangles
 from utils.pixel_sample import (PixelSample, sample_of, sampled_renewed, sampled_values,
@@ -32,11 +33,24 @@ Cutter = Callable[[list[int]], Iterable[Cut]]  # numbers of successive frames ->
 
 @dataclass(frozen=True)
 class FakeRoots:
-    """Folders of step 3."""
+    """Folders of step 3, and what is in them. Reading raises InputError when it is missing or
+    damaged."""
 
     frames: Path
     masks: Path
     rectangles: Path
+
+    def picture(self, fake_id: str, index: int) -> np.ndarray:
+        """A frame, [H, W, 3] uint8 BGR."""
+        return read_image(self.frames / fake_id / frame_name(index))
+
+    def mask(self, fake_id: str, index: int) -> np.ndarray:
+        """The person in a frame, [H, W] uint8, 255 on it."""
+        return read_image(self.masks / fake_id / frame_name(index))
+
+    def boxes(self, fake_id: str) -> dict[str, Rectangle | None]:
+        """The person's rectangle by frame number, pixels."""
+        return read_rectangles(self.rectangles / fake_id)
 
 
 @dataclass(frozen=True)
@@ -70,19 +84,17 @@ def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord,
 
     Raises InputError when a picture of step 3 is missing or damaged.
     """
-    rectangles = read_rectangles(roots.rectangles / fake_id)
+    rectangles = roots.boxes(fake_id)
     square = steady_square([rectangles.get(str(index)) for index in record.frames])
     if square is None or len(record.frames) < 2:
         return None
 
-    def read(root: Path, index: int) -> np.ndarray:
-        return read_image(root / fake_id / frame_name(index))
-
     def run(frames: list[int], before: list[int]) -> list[Cut]:
-        earlier, found = read(roots.frames, before[-1]) if before else None, []
+        earlier, found = roots.picture(fake_id, before[-1]) if before else None, []
         for index in frames:
-            picture = read(roots.frames, index)
-            found.append((cut_square(picture, square), cut_mask(read(roots.masks, index), square),
+            picture = roots.picture(fake_id, index)
+            found.append((cut_square(picture, square),
+                          cut_mask(roots.mask(fake_id, index), square),
                           *_what_is_new(picture, earlier, square)))
             earlier = picture
         return found
@@ -115,7 +127,7 @@ def measure_window(roots: FakeRoots, fake_id: str, record: VideoRecord, window: 
         nonlocal mask
         earlier = None
         for index in frames:
-            picture = read_image(roots.frames / fake_id / frame_name(index))
+            picture = roots.picture(fake_id, index)
             crop = cut_square(picture, window)
             if not mask.size or (index - first) % MASK_EVERY == 0:
                 mask = person_mask(segmenter.probability(crop)) / np.float32(255)

@@ -17,8 +17,8 @@ from models.motion import Square, cut_mask, cut_square, steady_square
 from models.motion_resnet import SIDE, ResNetMotionEmbedder, angles
 from models.segmenter import Segmenter, person_mask
 from utils.fake_motion import FakeRoots
-from utils.files import InputError, read_image
-from utils.layout import VideoRecord, evenly_spaced, frame_name, read_rectangles
+from utils.files import InputError
+from utils.layout import VideoRecord, evenly_spaced
 from utils.video import VideoReader
 from utils.views import Found, alignment_of
 
@@ -114,17 +114,14 @@ def fake_pictures(roots: FakeRoots, fake_id: str, record: VideoRecord, firsts: S
 
     None when nobody is in it. Raises InputError when a picture of step 3 is missing or damaged.
     """
-    rectangles = read_rectangles(roots.rectangles / fake_id)
+    rectangles = roots.boxes(fake_id)
     square = steady_square([rectangles.get(str(index)) for index in record.frames])
     if square is None:
         return None
 
-    def read(root: Path, position: int) -> np.ndarray:
-        return read_image(root / fake_id / frame_name(record.frames[position]))
-
-    crops = {n: cut_square(read(roots.frames, n), square, side)
+    crops = {n: cut_square(roots.picture(fake_id, record.frames[n]), square, side)
              for first in firsts for n in (first, first + 1)}
-    masks = {n: cut_mask(read(roots.masks, n), square, side) for n in firsts}
+    masks = {n: cut_mask(roots.mask(fake_id, record.frames[n]), square, side) for n in firsts}
     return _pictures(crops, masks, [(n, n + 1) for n in firsts], estimator)
 
 

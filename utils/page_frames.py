@@ -64,7 +64,7 @@ def load(stretch: Stretch, result: dict, roots: Roots, moments: int) -> Loaded:
     count = len(stretch.fake_frames)
     shown = evenly_spaced(count, moments)
     positions = sorted({p for m in shown for p in (m - 1, m, m + 1) if 0 <= p < count})
-    read = partial(read_fake, roots, fake_id(result))
+    read = partial(read_fake, roots, fake_id(result), path=stretch.path)
     fakes = dict(zip(positions, on_threads(read, [stretch.fake_frames[p] for p in positions])))
     alone = Loaded(shown, fakes, {}, 1.0, stretch.flip, None, None)
     if not stretch.source_frames:

@@ -122,7 +122,8 @@ def flow_data(stretch: Stretch, loaded: Loaded, result: dict,
         size = frames[0].shape[1::-1]
         seen = [loaded.seen(p, size) for p in pair if p in loaded.sources]
         try:
-            mask = read_mask(roots, fake_id(result), stretch.fake_frames[pair[0]], size)
+            mask = read_mask(roots, fake_id(result), stretch.fake_frames[pair[0]], size,
+                             stretch.path)
         except InputError:
             mask = np.ones(size[::-1], bool)
         found.append((frames[0], mask, flow_of(estimator, frames), flow_of(estimator, seen)))

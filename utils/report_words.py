@@ -87,6 +87,9 @@ def doubts(stretch: Stretch, unreadable: list[str]) -> list[str]:
         found.append(f"The copy is coarse: {100 * evidence['unchanged_share']:.0f} % of the person "
                      "stands still from one frame to the next and shows earlier ones, which can "
                      "put the frames off by one or two.")
+    if stretch.path:
+        found.append("The whole picture moves, as by a zoom or in a hand that filmed a screen. It "
+                     "was steadied to be compared, and is shown so.")
     if row["start_frame"] is not None and best is not None:
         found += _weak_points(best)
     found += _seconds(row, detail)

@@ -16,6 +16,7 @@ from utils.files import InputError, read_image
 from utils.heatmap import Look
 from utils.layout import frame_name, read_rectangles
 from utils.seek import read_frames
+from utils.steadied import CameraPath, steadied
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Stretch:
     detail: dict  # alternatives, score curve and so on
     fake_frames: list[int]
     source_frames: list[int]  # one for each of these; empty when no range was found
+    path: CameraPath | None = None  # along which its pictures were steadied, and are shown
 
     @property
     def flip(self) -> bool:
@@ -58,12 +60,12 @@ def fake_id(result: dict) -> str:
 
 def stretches_of(result: dict) -> list[Stretch]:
     """The stretches of what step 5 wrote for one fake."""
-    frames = result["made_with"]["record"]["frames"]
-    found = []
+    frames, path, found = result["made_with"]["record"]["frames"], result.get("steadied"), []
+    path = path and dict(zip(frames, map(np.array, path), strict=True))
     for row, detail in zip(result["traces"], result["stretches"]):
         first, last = row["fake_start_frame"], row["fake_end_frame"]
         own = [index for index in frames if first is None or first <= index <= last]
-        found.append(Stretch(row, detail, own, source_frames(row, detail, len(own))))
+        found.append(Stretch(row, detail, own, source_frames(row, detail, len(own)), path))
     return found
 
 
@@ -77,14 +79,23 @@ def source_frames(row: dict, detail: dict, count: int) -> list[int]:
     return np.clip(steps, *sorted((row["start_frame"], row["end_frame"]))).astype(int).tolist()
 
 
-def read_fake(roots: Roots, video_id: str, index: int) -> np.ndarray:
-    """A frame of a fake, [H, W, 3] uint8 BGR, scaled down. Raises InputError when missing."""
-    return shrunk(read_image(roots.frames / video_id / frame_name(index)))
+def read_fake(roots: Roots, video_id: str, index: int,
+              path: CameraPath | None = None) -> np.ndarray:
+    """A frame of a fake, [H, W, 3] uint8 BGR, steadied along a path and scaled down. Raises
+    InputError when missing."""
+    return shrunk(_read(roots.frames, video_id, index, path))
 
 
-def read_mask(roots: Roots, video_id: str, index: int, size: tuple[int, int]) -> np.ndarray:
-    """[H, W] bool, the person in a fake's frame; size: width and height wanted."""
-    mask = read_image(roots.masks / video_id / frame_name(index))
+def _read(root: Path, video_id: str, index: int, path: CameraPath | None) -> np.ndarray:
+    picture = read_image(root / video_id / frame_name(index))
+    return steadied(picture, path[index]) if path else picture
+
+
+def read_mask(roots: Roots, video_id: str, index: int, size: tuple[int, int],
+              path: CameraPath | None = None) -> np.ndarray:
+    """[H, W] bool, the person in a fake's frame; size: width and height wanted; path: as of
+    read_fake()."""
+    mask = _read(roots.masks, video_id, index, path)
     return cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 127
 
 

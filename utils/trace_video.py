@@ -90,7 +90,8 @@ def frames_of(stretch: Stretch, result: dict, roots: Roots) -> Iterator[np.ndarr
         source_frames = stretch.source_frames[start:start + CHUNK]
         found, _ = read_source(roots, stretch.row["source"], set(source_frames))
         pairs = [(f, s) for f, s in zip(fake_frames, source_frames) if s in found]
-        fakes = [read_fake(roots, fake_id(result), fake_frame) for fake_frame, _ in pairs]
+        fakes = [read_fake(roots, fake_id(result), fake_frame, stretch.path)
+                 for fake_frame, _ in pairs]
         sources = [found[source_frame] for _, source_frame in pairs]
         chunk = Loaded([], dict(enumerate(fakes)), dict(enumerate(sources)), loaded.source_scale,
                        loaded.flip, loaded.fit, None)

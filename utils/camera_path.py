@@ -1,0 +1,118 @@
+"""How a fake's whole picture moves: a zoom or a pan that was laid over it, or the hand that filmed a
+screen.
+
+A source is compared through one mapping, so such a fake is steadied first. What does not belong to
+the person is followed from the middle frame to all others: corners (Shi and Tomasi 1994), tracked
+by pyramidal Lucas-Kanade (Bouguet 2001) from where the frame before has them, and one similarity
+that most of them agree on (RANSAC).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from utils.steadied import CameraPath
+
+SIDE = 480  # pixels of the longer side of the pictures that are followed
+GROWN = 0.03  # of it, by which the person grows: no corner on the person's outline
+CORNERS, QUALITY, APART = 300, 0.01, 7  # at most; of the best one's; pixels between them
+LEAST = 12  # corners that have to agree
+FEW = 0.6  # share of the corners that are left, below which new ones are looked for
+AGREE_PX = 1.0
+WINDOW = 21  # pixels
+MOVES = 0.002  # of the longer side: smaller paths, of the picture's corners, are none
+MOST_FRAMES = 1500  # of a fake whose path is looked for
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Corners of a frame whose place in the steadied picture is known."""
+
+    grey: np.ndarray
+    corners: np.ndarray  # [N, 1, 2] float32
+    path: np.ndarray  # [3, 3], pixels of the frame to those of the middle one
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where another frame has them."""
+
+    path: np.ndarray  # [3, 3], of that frame
+    share: float  # of the corners that agree on it
+
+
+def camera_path(picture: Callable[[int], np.ndarray], mask: Callable[[int], np.ndarray],
+                frames: Sequence[int]) -> CameraPath | None:
+    """Of every frame the similarity [2, 3] that takes its pixels to those of the middle one.
+
+    picture, mask: frame number -> [H, W, 3] uint8 BGR, and [H, W] uint8, 255 on the person; frames:
+    of the fake, in order. None where the picture stands still, or the background tells too little.
+    """
+    if len(frames) > MOST_FRAMES:
+        return None
+    middle, whole = len(frames) // 2, picture(frames[0])
+    scale = min(1.0, SIDE / max(whole.shape[:2]))
+
+    def seen(frame: int) -> np.ndarray:
+        return cv2.cvtColor(cv2.resize(picture(frame), None, fx=scale, fy=scale,
+                                       interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+
+    path: CameraPath = {}
+    for order in (frames[middle:], frames[middle::-1]):
+        before, path[order[0]] = seen(order[0]), np.eye(3)
+        key = _with_corners(before, mask(order[0]), path[order[0]])
+        for last, frame in pairwise(order):
+            grey = seen(frame)
+            found = key and _followed(key, grey, path[last])
+            if found is None or found.share < FEW:
+                nearer = _with_corners(before, mask(last), path[last])
+                if again := nearer and _followed(nearer, grey, path[last]):
+                    key, found = nearer, again
+            if found is None:
+                return None
+            before, path[frame] = grey, found.path
+    return _in_pixels(path, scale) if _moves(path, before.shape) else None
+
+
+def _with_corners(grey: np.ndarray, mask: np.ndarray, path: np.ndarray) -> Followed | None:
+    """A frame [H, W] and corners of its background; None where there are too few."""
+    person = cv2.resize(mask, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    radius = max(1, round(GROWN * max(grey.shape)))
+    grown = cv2.dilate(person, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
+    corners = cv2.goodFeaturesToTrack(grey, CORNERS, QUALITY, APART, mask=cv2.bitwise_not(grown))
+    return None if corners is None or len(corners) < LEAST else Followed(grey, corners, path)
+
+
+def _followed(key: Followed, grey: np.ndarray, near: np.ndarray) -> Found | None:
+    """The corners of a frame in another one, [H, W]; None where too few agree. near: the path of a
+    frame beside that."""
+    guess = cv2.perspectiveTransform(key.corners, np.linalg.inv(near) @ key.path)
+    moved, seen, _ = cv2.calcOpticalFlowPyrLK(
+        key.grey, grey, key.corners, guess.astype(np.float32), winSize=(WINDOW, WINDOW),
+        maxLevel=3, flags=cv2.OPTFLOW_USE_INITIAL_FLOW)
+    seen = seen.ravel() > 0
+    if seen.sum() < LEAST:
+        return None
+    cv2.setRNGSeed(0)
+    matrix, inliers = cv2.estimateAffinePartial2D(moved[seen], key.corners[seen],
+                                                  ransacReprojThreshold=AGREE_PX)
+    if matrix is None or inliers.sum() < LEAST:
+        return None
+    return Found(key.path @ np.vstack([matrix, [0, 0, 1]]), inliers.sum() / len(key.corners))
+
+
+def _moves(path: CameraPath, shape: tuple[int, int]) -> bool:
+    """Whether the corners of the picture, [H, W], move by more than what tracking errs by."""
+    height, width = shape
+    ends = np.float64([[(0, 0), (width, 0), (0, height), (width, height)]])
+    off = [cv2.perspectiveTransform(ends, matrix) - ends for matrix in path.values()]
+    return float(np.sqrt(np.mean(np.square(off)) * 2)) > MOVES * max(shape)
+
+
+def _in_pixels(path: CameraPath, scale: float) -> CameraPath:
+    """The path [3, 3] of pictures that were scaled, as one of the whole ones, [2, 3]."""
+    zoom = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
+    return {frame: (np.linalg.inv(zoom) @ matrix @ zoom)[:2] for frame, matrix in path.items()}

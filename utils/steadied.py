@@ -1,0 +1,55 @@
+"""A fake whose whole picture moves, as if it stood still (utils/camera_path.py)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from utils.fake_motion import FakeRoots
+from utils.geometry import Rectangle, largest_rectangle
+
+CameraPath = dict[int, np.ndarray]  # of every frame the similarity [2, 3] to the middle one's pixels
+
+
+def steadied(picture: np.ndarray, matrix: np.ndarray,
+             interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
+    """A picture [H, W] or [H, W, 3] uint8 where it lies in the middle frame's; black beside it."""
+    return cv2.warpAffine(picture, matrix, picture.shape[1::-1], flags=interpolation)
+
+
+@dataclass(frozen=True)
+class SteadiedRoots(FakeRoots):
+    """What step 3 wrote of one fake, steadied."""
+
+    path: CameraPath = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, roots: FakeRoots, path: CameraPath) -> "SteadiedRoots":
+        """The same folders, whose pictures move along a path."""
+        return cls(roots.frames, roots.masks, roots.rectangles, path)
+
+    def picture(self, fake_id: str, index: int) -> np.ndarray:
+        return steadied(super().picture(fake_id, index), self.path[index])
+
+    def mask(self, fake_id: str, index: int) -> np.ndarray:
+        return steadied(super().mask(fake_id, index), self.path[index], cv2.INTER_NEAREST)
+
+    def boxes(self, fake_id: str) -> dict[str, Rectangle | None]:
+        return {str(index): largest_rectangle(self.mask(fake_id, index)) for index in self.path}
+
+
+def steadied_candidates(candidates: Sequence[dict], path: CameraPath, width: int) -> list[dict]:
+    """Step 4's candidates with the mappings that the steadied pictures have.
+
+    width: of the fake's pictures, pixels.
+    """
+    return [{**one, "mapping": _mapping(one, path[one["fake_frame"]], width)}
+            if one["mapping"] is not None else one for one in candidates]
+
+
+def _mapping(candidate: dict, matrix: np.ndarray, width: int) -> list[list[float]]:
+    """The mapping of a candidate that starts from a steadied frame; matrix: of that frame."""
+    mirror = np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1.0]]) if candidate["flip"] else np.eye(3)
+    steady = mirror @ np.vstack([matrix, [0, 0, 1]]) @ mirror
+    return (np.vstack([candidate["mapping"], [0, 0, 1]]) @ np.linalg.inv(steady))[:2].tolist()
