@@ -196,18 +196,23 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
         return False
     answers = trace_as_shown(fake_id, record, made_with, load, tools)
     path = None
-    if any(one["trace"].verdict != decision.TRACED for one in answers):
+    if not answer.clearly_traced(rows_of(answers)):
         picture, mask = tools.fake_roots.picture, tools.fake_roots.mask
         path = camera_path(partial(picture, fake_id), partial(mask, fake_id), record.frames)
-    if path is not None:
+    if path:
         steady = trace_as_shown(fake_id, record, made_with, load, tools.on_steadied(path), path)
-        if answer.traced_frames(steady) > answer.traced_frames(answers):
+        if answer.says_more(rows_of(steady), rows_of(answers)):
             answers = steady
         else:
             path = None
     write_json(fake_result_path(tools.trace_root, fake_id),
                result(record, answers, made_with, path))
     return True
+
+
+def rows_of(answers: list[dict]) -> list[Trace]:
+    """The rows of traces.csv of a fake's stretches."""
+    return [one["trace"] for one in answers]
 
 
 def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
@@ -279,7 +284,7 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
     for number, stretches in enumerate(trials):
         if len(stretches) > 1 and stretches not in trials[:number]:
             parts = [trace_part(ends) for ends in stretches]
-            if answer.tells_more([part["trace"] for part in parts], whole["trace"]):
+            if answer.tells_more(rows_of(parts), whole["trace"]):
                 return rejected_joined(parts, stretches, trace_part)
     return [whole]
 
@@ -345,7 +350,7 @@ def result(record: VideoRecord, answers: list[dict], made_with: dict,
     return {"schema": SCHEMA, "fake": record.file, "made_with": made_with,
             "versions": versions(PACKAGES),
             "steadied": path and [np.round(path[index], 6).tolist() for index in record.frames],
-            "traces": [asdict(a["trace"]) for a in answers],
+            "traces": [asdict(row) for row in rows_of(answers)],
             "stretches": [{key: value for key, value in a.items() if key not in UNWRITTEN}
                           for a in answers]}
 

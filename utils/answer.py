@@ -12,6 +12,7 @@ from utils.source_motion import IndexedSource
 from utils.tables import Trace
 
 SAME_RUN = 6  # frames by which a stretch may miss where the one before was going
+CLEAR_MOTION = 0.9  # score from which on nobody asks whether the whole picture moves
 SURE_PART = 0.8  # least confidence of a stretch that a fake is cut for
 UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared
 
@@ -79,11 +80,34 @@ def tells_more(parts: list[Trace], whole: Trace) -> bool:
     return whole.source is None and all(part.source is not None for part in parts)
 
 
-def traced_frames(answers: list[dict]) -> int:
-    """How many frames of a fake its stretches, as step 5 decides them, give a source for."""
-    traces = [one["trace"] for one in answers]
-    return sum(trace.fake_end_frame - trace.fake_start_frame + 1 for trace in traces
-               if trace.verdict == decision.TRACED)
+def says_more(steadied: list[Trace], shown: list[Trace]) -> bool:
+    """Whether the rows of a fake that was steadied say more than those of it as it is shown.
+
+    They trace more of its frames; or as many, and the motion matches better; or, where neither
+    traces any and nothing says that no source is here, its place is more probable.
+    """
+    traced = [_frames_of(rows, decision.TRACED) for rows in (steadied, shown)]
+    if traced[0] != traced[1]:
+        return traced[0] > traced[1]
+    if traced[0]:
+        better, worse = (_mean_motion([row for row in rows if row.verdict == decision.TRACED])
+                         for rows in (steadied, shown))
+    else:
+        better, worse = (sum(row.confidence for row in rows if row.start_frame is not None)
+                         for rows in (steadied, shown))
+        better *= not _frames_of(shown, decision.NO_SOURCE)
+    return better > worse
+
+
+def clearly_traced(rows: list[Trace]) -> bool:
+    """Whether all of a fake is traced, and the motion matches well."""
+    return all(row.verdict == decision.TRACED and row.motion_score >= CLEAR_MOTION for row in rows)
+
+
+def _frames_of(rows: list[Trace], verdict: str) -> int:
+    """How many frames of a fake have a verdict."""
+    return sum(row.fake_end_frame - row.fake_start_frame + 1 for row in rows
+               if row.verdict == verdict)
 
 
 def _mean_motion(parts: list[Trace]) -> float:

@@ -7,13 +7,14 @@ by pyramidal Lucas-Kanade (Bouguet 2001) from where the frame before has them, a
 that most of them agree on (RANSAC).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
 import numpy as np
 
+from utils.layout import evenly_spaced
 from utils.steadied import CameraPath
 
 SIDE = 480  # pixels of the longer side of the pictures that are followed
@@ -23,6 +24,7 @@ LEAST = 12  # corners that have to agree
 FEW = 0.6  # share of the corners that are left, below which new ones are looked for
 AGREE_PX = 1.0
 WINDOW = 21  # pixels
+GLANCES = 4  # frames that tell whether anything moves
 MOVES = 0.002  # of the longer side: smaller paths, of the picture's corners, are none
 MOST_FRAMES = 1500  # of a fake whose path is looked for
 
@@ -60,21 +62,24 @@ def camera_path(picture: Callable[[int], np.ndarray], mask: Callable[[int], np.n
         return cv2.cvtColor(cv2.resize(picture(frame), None, fx=scale, fy=scale,
                                        interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
 
+    key = _with_corners(seen(frames[middle]), mask(frames[middle]), np.eye(3))
+    if key is None or _stands_still(key, [
+            seen(frames[position]) for position in evenly_spaced(len(frames), GLANCES)]):
+        return None
     path: CameraPath = {}
     for order in (frames[middle:], frames[middle::-1]):
-        before, path[order[0]] = seen(order[0]), np.eye(3)
-        key = _with_corners(before, mask(order[0]), path[order[0]])
+        near, before, path[order[0]] = key, key.grey, key.path
         for last, frame in pairwise(order):
             grey = seen(frame)
-            found = key and _followed(key, grey, path[last])
+            found = _followed(near, grey, path[last])
             if found is None or found.share < FEW:
                 nearer = _with_corners(before, mask(last), path[last])
                 if again := nearer and _followed(nearer, grey, path[last]):
-                    key, found = nearer, again
+                    near, found = nearer, again
             if found is None:
                 return None
             before, path[frame] = grey, found.path
-    return _in_pixels(path, scale) if _moves(path, before.shape) else None
+    return _in_pixels(path, scale) if _moves(path.values(), key.grey.shape) else None
 
 
 def _with_corners(grey: np.ndarray, mask: np.ndarray, path: np.ndarray) -> Followed | None:
@@ -104,11 +109,17 @@ def _followed(key: Followed, grey: np.ndarray, near: np.ndarray) -> Found | None
     return Found(key.path @ np.vstack([matrix, [0, 0, 1]]), inliers.sum() / len(key.corners))
 
 
-def _moves(path: CameraPath, shape: tuple[int, int]) -> bool:
+def _stands_still(key: Followed, others: Iterable[np.ndarray]) -> bool:
+    """Whether the corners of a frame are where they were in some others, [H, W]."""
+    found = [_followed(key, grey, key.path) for grey in others]
+    return all(found) and not _moves([one.path for one in found], key.grey.shape)
+
+
+def _moves(path: Collection[np.ndarray], shape: tuple[int, int]) -> bool:
     """Whether the corners of the picture, [H, W], move by more than what tracking errs by."""
     height, width = shape
     ends = np.float64([[(0, 0), (width, 0), (0, height), (width, height)]])
-    off = [cv2.perspectiveTransform(ends, matrix) - ends for matrix in path.values()]
+    off = [cv2.perspectiveTransform(ends, matrix) - ends for matrix in path]
     return float(np.sqrt(np.mean(np.square(off)) * 2)) > MOVES * max(shape)
 
 
