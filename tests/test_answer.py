@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from utils.answer import SURE_PART, tells_more
+from utils.answer import CLEAR_MOTION, SURE_PART, clearly_traced, says_more, tells_more
 from utils.tables import Trace
 
 WHOLE = Trace(fake="a.mp4", fake_start_frame=0, fake_end_frame=59, verdict="no_source",
@@ -75,3 +75,32 @@ def test_unsure_stretches_count_only_where_all_have_a_source_and_the_whole_has_n
         assert not tells_more(parts, TRACED)
         assert not tells_more(parts, replace(TRACED, verdict="ambiguous"))
         assert not tells_more([*parts, nothing], WHOLE)
+
+
+UNPLACED = replace(WHOLE, verdict="ambiguous", source="s.mp4", confidence=0.0, motion_score=0.5)
+PLACED = replace(TRACED, verdict="ambiguous", confidence=0.4)
+
+
+@pytest.mark.parametrize("more, less", [
+    ([TRACED], [WHOLE]), ([TRACED], [UNPLACED]), ([TRACED], [PLACED]), ([FIRST, second()], [FIRST]),
+    ([FIRST, replace(UNPLACED, fake_start_frame=30)], [PLACED]),
+    ([replace(TRACED, motion_score=0.7)], [TRACED]), ([FIRST, second()], [TRACED]),
+    ([PLACED], [UNPLACED]), ([PLACED], [replace(PLACED, confidence=0.3)])])
+def test_a_steadied_fake_that_says_more(more, less):
+    assert says_more(more, less) and not says_more(less, more)
+
+
+@pytest.mark.parametrize("one", [WHOLE, UNPLACED, PLACED, TRACED])
+def test_a_steadied_fake_that_says_the_same(one):
+    assert not says_more([one], [one])
+
+
+def test_where_no_source_is_said_an_uncertain_place_is_not_more():
+    assert not says_more([PLACED], [WHOLE]) and not says_more([WHOLE], [PLACED])
+
+
+def test_what_is_clearly_traced():
+    clear = replace(TRACED, motion_score=CLEAR_MOTION)
+    assert clearly_traced([clear]) and clearly_traced([FIRST, second()])
+    assert not any(map(clearly_traced, ([TRACED], [WHOLE], [UNPLACED], [FIRST, WHOLE],
+                                        [replace(clear, verdict="ambiguous")])))
