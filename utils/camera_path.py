@@ -19,7 +19,9 @@ from utils.steadied import CameraPath
 
 SIDE = 480  # pixels of the longer side of the pictures that are followed
 GROWN = 0.03  # of it, by which the person grows: no corner on the person's outline
-CORNERS, QUALITY, APART = 300, 0.01, 7  # at most; of the best one's; pixels between them
+CORNERS, APART = 300, 7  # at most; pixels between them
+QUALITIES = 0.01, 0.001  # of a corner, share of the best one's; the second where the first tells no
+# path
 LEAST = 12  # corners that have to agree
 FEW = 0.6  # share of the corners that are left, below which new ones are looked for
 AGREE_PX = 1.0
@@ -46,6 +48,30 @@ class Found:
     share: float  # of the corners that agree on it
 
 
+class Background:
+    """What is followed of a fake: its frames, scaled down, and their corners off the person."""
+
+    def __init__(self, picture: Callable[[int], np.ndarray], mask: Callable[[int], np.ndarray],
+                 scale: float):
+        """picture, mask: as of camera_path(); scale: of what is followed."""
+        self._picture, self._mask, self._scale = picture, mask, scale
+
+    def grey(self, frame: int) -> np.ndarray:
+        """[H, W] uint8."""
+        return cv2.cvtColor(cv2.resize(self._picture(frame), None, fx=self._scale, fy=self._scale,
+                                       interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+
+    def followed(self, frame: int, grey: np.ndarray, path: np.ndarray,
+                 quality: float) -> Followed | None:
+        """A frame and its corners; None where there are too few."""
+        person = cv2.resize(self._mask(frame), grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        radius = max(1, round(GROWN * max(grey.shape)))
+        grown = cv2.dilate(person, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
+        corners = cv2.goodFeaturesToTrack(grey, CORNERS, quality, APART,
+                                          mask=cv2.bitwise_not(grown))
+        return None if corners is None or len(corners) < LEAST else Followed(grey, corners, path)
+
+
 def camera_path(picture: Callable[[int], np.ndarray], mask: Callable[[int], np.ndarray],
                 frames: Sequence[int]) -> CameraPath | None:
     """Of every frame the similarity [2, 3] that takes its pixels to those of the middle one.
@@ -55,40 +81,40 @@ def camera_path(picture: Callable[[int], np.ndarray], mask: Callable[[int], np.n
     """
     if len(frames) > MOST_FRAMES:
         return None
-    middle, whole = len(frames) // 2, picture(frames[0])
-    scale = min(1.0, SIDE / max(whole.shape[:2]))
+    scale = min(1.0, SIDE / max(picture(frames[0]).shape[:2]))
+    background = Background(picture, mask, scale)
+    for quality in QUALITIES:
+        path = _path(background, frames, quality)
+        if path is not None:
+            return {frame: _in_pixels(matrix, scale) for frame, matrix in path.items()} or None
+    return None
 
-    def seen(frame: int) -> np.ndarray:
-        return cv2.cvtColor(cv2.resize(picture(frame), None, fx=scale, fy=scale,
-                                       interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
 
-    key = _with_corners(seen(frames[middle]), mask(frames[middle]), np.eye(3))
-    if key is None or _stands_still(key, [
-            seen(frames[position]) for position in evenly_spaced(len(frames), GLANCES)]):
+def _path(background: Background, frames: Sequence[int], quality: float) -> CameraPath | None:
+    """The path [3, 3], by corners of a quality, of pictures that were scaled; empty where they
+    stand still, None where the corners do not tell."""
+    middle = len(frames) // 2
+    grey = background.grey(frames[middle])
+    key = background.followed(frames[middle], grey, np.eye(3), quality)
+    if key is None:
         return None
+    if _stands_still(key, (background.grey(frames[position])
+                           for position in evenly_spaced(len(frames), GLANCES))):
+        return {}
     path: CameraPath = {}
     for order in (frames[middle:], frames[middle::-1]):
         near, before, path[order[0]] = key, key.grey, key.path
         for last, frame in pairwise(order):
-            grey = seen(frame)
+            grey = background.grey(frame)
             found = _followed(near, grey, path[last])
             if found is None or found.share < FEW:
-                nearer = _with_corners(before, mask(last), path[last])
+                nearer = background.followed(last, before, path[last], quality)
                 if again := nearer and _followed(nearer, grey, path[last]):
                     near, found = nearer, again
             if found is None:
                 return None
             before, path[frame] = grey, found.path
-    return _in_pixels(path, scale) if _moves(path.values(), key.grey.shape) else None
-
-
-def _with_corners(grey: np.ndarray, mask: np.ndarray, path: np.ndarray) -> Followed | None:
-    """A frame [H, W] and corners of its background; None where there are too few."""
-    person = cv2.resize(mask, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    radius = max(1, round(GROWN * max(grey.shape)))
-    grown = cv2.dilate(person, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
-    corners = cv2.goodFeaturesToTrack(grey, CORNERS, QUALITY, APART, mask=cv2.bitwise_not(grown))
-    return None if corners is None or len(corners) < LEAST else Followed(grey, corners, path)
+    return path if _moves(path.values(), key.grey.shape) else {}
 
 
 def _followed(key: Followed, grey: np.ndarray, near: np.ndarray) -> Found | None:
@@ -123,7 +149,7 @@ def _moves(path: Collection[np.ndarray], shape: tuple[int, int]) -> bool:
     return float(np.sqrt(np.mean(np.square(off)) * 2)) > MOVES * max(shape)
 
 
-def _in_pixels(path: CameraPath, scale: float) -> CameraPath:
-    """The path [3, 3] of pictures that were scaled, as one of the whole ones, [2, 3]."""
+def _in_pixels(matrix: np.ndarray, scale: float) -> np.ndarray:
+    """A path [3, 3] of pictures that were scaled, as one of the whole ones, [2, 3]."""
     zoom = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
-    return {frame: (np.linalg.inv(zoom) @ matrix @ zoom)[:2] for frame, matrix in path.items()}
+    return (np.linalg.inv(zoom) @ matrix @ zoom)[:2]
