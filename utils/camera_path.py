@@ -1,5 +1,4 @@
-"""How a fake's whole picture moves: a zoom or a pan that was laid over it, or the hand that filmed a
-screen.
+"""How a fake's whole picture moves: a zoom or a pan laid over it, or the hand that filmed a screen.
 
 A source is compared through one mapping, so such a fake is steadied first. What does not belong to
 the person is followed from the middle frame to all others: corners (Shi and Tomasi 1994), tracked
