@@ -84,7 +84,8 @@ PLACED = replace(TRACED, verdict="ambiguous", confidence=0.4)
 @pytest.mark.parametrize("more, less", [
     ([TRACED], [WHOLE]), ([TRACED], [UNPLACED]), ([TRACED], [PLACED]), ([FIRST, second()], [FIRST]),
     ([FIRST, replace(UNPLACED, fake_start_frame=30)], [PLACED]),
-    ([replace(TRACED, motion_score=0.7)], [TRACED]), ([FIRST, second()], [TRACED]),
+    ([replace(TRACED, confidence=0.98)], [TRACED]),
+    ([FIRST, second()], [replace(TRACED, confidence=0.8)]),
     ([PLACED], [UNPLACED]), ([PLACED], [replace(PLACED, confidence=0.3)])])
 def test_a_steadied_fake_that_says_more(more, less):
     assert says_more(more, less) and not says_more(less, more)
@@ -93,6 +94,10 @@ def test_a_steadied_fake_that_says_more(more, less):
 @pytest.mark.parametrize("one", [WHOLE, UNPLACED, PLACED, TRACED])
 def test_a_steadied_fake_that_says_the_same(one):
     assert not says_more([one], [one])
+
+
+def test_a_little_less_doubt_is_not_more():
+    assert not says_more([replace(TRACED, confidence=0.97, motion_score=0.99)], [TRACED])
 
 
 def test_where_no_source_is_said_an_uncertain_place_is_not_more():

@@ -12,6 +12,7 @@ from utils.source_motion import IndexedSource
 from utils.tables import Trace
 
 SAME_RUN = 6  # frames by which a stretch may miss where the one before was going
+LESS_DOUBT = 0.5  # share of the doubt in the frames of a fake as it is, that steadying it may leave
 CLEAR_MOTION = 0.9  # score from which on nobody asks whether the whole picture moves
 SURE_PART = 0.8  # least confidence of a stretch that a fake is cut for
 UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared
@@ -67,7 +68,7 @@ def tells_more(parts: list[Trace], whole: Trace) -> bool:
     """
     placed = [part for part in parts if part.start_frame is not None]
     if whole.start_frame is not None and (
-            not placed or _mean_motion(placed) <= whole.motion_score):
+            not placed or _mean(placed, "motion_score") <= whole.motion_score):
         return False
     if len(placed) == len(parts) and all(_goes_on(*pair) for pair in zip(parts, parts[1:])):
         return False
@@ -83,20 +84,19 @@ def tells_more(parts: list[Trace], whole: Trace) -> bool:
 def says_more(steadied: list[Trace], shown: list[Trace]) -> bool:
     """Whether the rows of a fake that was steadied say more than those of it as it is shown.
 
-    They trace more of its frames; or as many, and the motion matches better; or, where neither
-    traces any and nothing says that no source is here, its place is more probable.
+    They trace more of its frames; or as many, and leave much less doubt; or, where neither traces
+    any and nothing says that no source is here, a place is more probable.
     """
     traced = [_frames_of(rows, decision.TRACED) for rows in (steadied, shown)]
     if traced[0] != traced[1]:
         return traced[0] > traced[1]
     if traced[0]:
-        better, worse = (_mean_motion([row for row in rows if row.verdict == decision.TRACED])
-                         for rows in (steadied, shown))
-    else:
-        better, worse = (sum(row.confidence for row in rows if row.start_frame is not None)
-                         for rows in (steadied, shown))
-        better *= not _frames_of(shown, decision.NO_SOURCE)
-    return better > worse
+        doubts = [1 - _mean([row for row in rows if row.verdict == decision.TRACED], "confidence")
+                  for rows in (steadied, shown)]
+        return doubts[0] < LESS_DOUBT * doubts[1]
+    places = [sum(row.confidence for row in rows if row.start_frame is not None)
+              for rows in (steadied, shown)]
+    return places[0] > places[1] and not _frames_of(shown, decision.NO_SOURCE)
 
 
 def clearly_traced(rows: list[Trace]) -> bool:
@@ -110,9 +110,9 @@ def _frames_of(rows: list[Trace], verdict: str) -> int:
                if row.verdict == verdict)
 
 
-def _mean_motion(parts: list[Trace]) -> float:
-    """Mean motion score of stretches, each counted by its length."""
-    return float(np.average([part.motion_score for part in parts],
+def _mean(parts: list[Trace], column: str) -> float:
+    """Mean of a column over stretches, each counted by its length."""
+    return float(np.average([getattr(part, column) for part in parts],
                             weights=[part.fake_end_frame - part.fake_start_frame + 1
                                      for part in parts]))
 
