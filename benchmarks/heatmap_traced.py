@@ -28,6 +28,7 @@ from utils.files import InputError, read_json, write_json
 from utils.layout import fake_result_path
 from utils.side_by_side import (Roots, Stretch, fake_id, fit_pictures, guesses, read_fake,
                                 read_source, stretches_of)
+from utils.steadied import steadied
 
 
 def changed_in(job: Job, clips: Sequence[Clip]) -> np.ndarray:
@@ -57,6 +58,9 @@ def measure_traced(stretch: Stretch, result: dict, roots: Roots,
     fit = fit_pictures(fakes[::3], sources[::3], stretch.flip, guesses(roots, result, stretch),
                        scales)
     changed = changed[[index for index, _ in pairs], :record["height"], :record["width"]]
+    if stretch.path:
+        changed = np.stack([steadied(mask.astype(np.uint8) * 255, stretch.path[index]) > 127
+                            for mask, (index, _) in zip(changed, pairs)])
     return measure_fit(fit, Forged(fakes, sources, changed, stretch.flip))
 
 

@@ -7,8 +7,9 @@ import pytest
 from benchmarks import face_swap, forge, heatmap_traced, make_fakes
 from benchmarks.animate import animate
 from clips import actor, place
-from utils.files import InputError, write_image, write_json
+from utils.files import InputError, read_json, write_image, write_json
 from utils.layout import fake_result_path, frame_name
+from utils.side_by_side import Roots, stretches_of
 from utils.tables import read_table
 from utils.video import VideoReader
 
@@ -73,6 +74,22 @@ def test_figures_of_traced_fakes(project, capsys):
     assert measured(project).done == ["0_fake_00.mp4", "1_fake_00.mp4"]
     text = capsys.readouterr().out
     assert "lipsync       1     1" in text and "geometry      1     1" in text
+
+
+def test_what_was_changed_moves_with_a_fake_that_was_steadied(project):
+    """One that is moved as a whole has the figures of the fake as it is."""
+    clips = make_fakes.read_clips(project / "clips", 0.0, OPTIONS["seed"])
+    job, = (job for job in make_fakes.plan(clips, 1, OPTIONS["seed"], TIERS, (LENGTH,))
+            if job.tier == "lipsync")
+    changed = heatmap_traced.changed_in(job, clips)
+    roots = Roots(project / "frames", project / "masks", project / "rects",
+                  project / "set/source_data", project / "trace")
+    result = read_json(fake_result_path(project / "trace", job.name.removesuffix(".mp4")))
+    moved = result | {"steadied": [[[1.0, 0.0, 12.0], [0.0, 1.0, -9.0]]] * LENGTH}
+    shown, steadied = (heatmap_traced.measure_traced(*stretches_of(one), one, roots, changed)
+                       for one in (result, moved))
+    assert shown["auroc"] > 0.8 and steadied["auroc"] == pytest.approx(shown["auroc"], abs=0.05)
+    assert steadied["heat_inside"] > steadied["heat_outside"]
 
 
 def test_a_fake_that_was_not_traced_has_no_heat(project, capsys, monkeypatch):
