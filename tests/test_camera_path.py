@@ -80,8 +80,9 @@ def test_a_path_is_found_whatever_the_person_does(moves, larger):
              for i, matrix in path.items()}
     assert sorted(path) == list(range(COUNT)) and error_of(small, moves) < 0.5
     assert np.allclose(path[COUNT // 2], np.eye(2, 3))
-    first = steadied(picture(0), path[0])[60:-60, 60:-60]
-    assert np.abs(first.astype(int) - picture(COUNT // 2)[60:-60, 60:-60])[:20].mean() < 12
+    above = slice(60, 80), slice(60, -60)  # the person, who sways
+    first = steadied(picture(0), path[0])[above]
+    assert np.abs(first.astype(int) - picture(COUNT // 2)[above]).mean() < 12
 
 
 def test_a_camera_that_stands_still_has_no_path():
