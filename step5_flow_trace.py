@@ -19,7 +19,7 @@ if __name__ == "__main__":  # before the imports that take time
     stop_quietly()
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
@@ -81,9 +81,9 @@ class Tools:
     no_video: frozenset[str] = frozenset()
     scorer: "AngleScorer | None" = None
 
-    def on_steadied(self, path: CameraPath) -> "Tools":
+    def on_steadied(self, fake_id: str, path: CameraPath) -> "Tools":
         """The same for one fake, whose pictures are steadied along a camera path."""
-        roots = SteadiedRoots.of(self.fake_roots, path)
+        roots = SteadiedRoots.of(self.fake_roots, fake_id, path)
         return replace(self, fake_roots=roots, scorer=self.scorer and replace(self.scorer,
                                                                               roots=roots))
 
@@ -197,12 +197,12 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
         return False
     answers = trace_as_shown(fake_id, record, made_with, load, tools)
     path = None
-    if not answer.clearly_traced(rows_of(answers)):
+    if not answer.clearly_traced(answer.rows_of(answers)):
         picture, mask = tools.fake_roots.picture, tools.fake_roots.mask
         path = camera_path(partial(picture, fake_id), partial(mask, fake_id), record.frames)
     if path:
-        steady = trace_as_shown(fake_id, record, made_with, load, tools.on_steadied(path), path)
-        if answer.says_more(rows_of(steady), rows_of(answers)):
+        steady = trace_as_shown(fake_id, record, made_with, load, tools, path)
+        if answer.says_more(answer.rows_of(steady), answer.rows_of(answers)):
             answers = steady
         else:
             path = None
@@ -211,24 +211,19 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     return True
 
 
-def rows_of(answers: list[dict]) -> list[Trace]:
-    """The rows of traces.csv of a fake's stretches."""
-    return [one["trace"] for one in answers]
-
-
 def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
                    load: Callable[[str], IndexedSource | None], tools: Tools,
                    path: CameraPath | None = None) -> list[dict]:
-    """Decide a fake, or its stretches, by its pictures as `tools` gives them: as they are, or
-    steadied along a camera path."""
+    """Decide a fake, or its stretches, by its pictures as they are, or steadied along a path."""
     candidates = made_with["candidates"]
+    if path:
+        tools = tools.on_steadied(fake_id, path)
+        candidates = steadied_candidates(candidates, path, record.width)
     fake = open_fake(tools.fake_roots, fake_id, record, tools.index.flow(), tools.index.segmenter())
     if fake.motion is not None and made_with["searched"]:
         added = tools.coarse.nearest(fake.motion.grid, {c["source_id"] for c in candidates})
         candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))
                                    for source_id in added]
-    if path:
-        candidates = steadied_candidates(candidates, path, record.width)
     views = []
     for candidate in candidates if fake.motion is not None else []:
         source = load(candidate["source_id"])
@@ -285,27 +280,9 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
     for number, stretches in enumerate(trials):
         if len(stretches) > 1 and stretches not in trials[:number]:
             parts = [trace_part(ends) for ends in stretches]
-            if answer.tells_more(rows_of(parts), whole["trace"]):
-                return rejected_joined(parts, stretches, trace_part)
+            if answer.tells_more(answer.rows_of(parts), whole["trace"]):
+                return answer.rejected_joined(parts, stretches, trace_part)
     return [whole]
-
-
-def rejected_joined(parts: Sequence[dict], stretches: Sequence[tuple[int, int]],
-                    trace: Callable[[tuple[int, int]], dict]) -> list[dict]:
-    """Parts of a fake, neighbours without a source put together where they have none together."""
-    def is_rejected(part: dict) -> bool:
-        return part["trace"].verdict == decision.NO_SOURCE
-
-    joined: list[tuple[tuple[int, int], dict]] = []
-    for ends, part in zip(stretches, parts, strict=True):
-        if joined and is_rejected(part) and is_rejected(joined[-1][1]):
-            both = joined[-1][0][0], ends[1]
-            together = trace(both)
-            if is_rejected(together):
-                joined[-1] = both, together
-                continue
-        joined.append((ends, part))
-    return [part for _, part in joined]
 
 
 def trace_stretch(views: list[View], fake: Fake, made_with: dict,
@@ -351,7 +328,7 @@ def result(record: VideoRecord, answers: list[dict], made_with: dict,
     return {"schema": SCHEMA, "fake": record.file, "made_with": made_with,
             "versions": versions(PACKAGES),
             "steadied": path and [np.round(path[index], 6).tolist() for index in record.frames],
-            "traces": [asdict(row) for row in rows_of(answers)],
+            "traces": [asdict(row) for row in answer.rows_of(answers)],
             "stretches": [{key: value for key, value in a.items() if key not in UNWRITTEN}
                           for a in answers]}
 

@@ -116,7 +116,7 @@ def test_step_3s_files_are_steadied(tmp_path):
     (roots.masks / "a").mkdir(parents=True)
     write_image(roots.frames / "a" / frame_name(3), scene(3))
     write_image(roots.masks / "a" / frame_name(3), person_at(3))
-    steady = SteadiedRoots.of(roots, {3: matrix})
+    steady = SteadiedRoots.of(roots, "a", {3: matrix})
     assert (steady.picture("a", 3)[:-5, 8:] == scene(3)[5:, :-8]).all()
     x, y, width, height = steady.boxes("a")["3"]
     mask = person_at(3)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from long_motion import candidate_of, fake_of, index_of, record_of, stored_motion
-from step5_flow_trace import UNWRITTEN, rejected_joined, trace_stretches
+from step5_flow_trace import UNWRITTEN, trace_stretches
+from utils.answer import rejected_joined
 from utils.coarse_motion import RATES, Way, coarse_source, peaks, scan
 from utils.confirm import Fake
 from utils.decision import load_coefficients

@@ -1,6 +1,6 @@
 """From the hypotheses about one fake to its answer: rows of traces.csv, and what its JSON holds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,6 +56,29 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
     return replace(row, start_frame=best.start, end_frame=best.end,
                    start_time_s=float(times_s[best.start]), end_time_s=float(times_s[best.end]),
                    rate=best.rate, confidence=decision.confidence(best, chances[place]))
+
+
+def rows_of(answers: list[dict]) -> list[Trace]:
+    """The rows of traces.csv of a fake's stretches."""
+    return [one["trace"] for one in answers]
+
+
+def rejected_joined(parts: Sequence[dict], stretches: Sequence[tuple[int, int]],
+                    trace: Callable[[tuple[int, int]], dict]) -> list[dict]:
+    """Parts of a fake, neighbours without a source put together where they have none together."""
+    def is_rejected(part: dict) -> bool:
+        return part["trace"].verdict == decision.NO_SOURCE
+
+    joined: list[tuple[tuple[int, int], dict]] = []
+    for ends, part in zip(stretches, parts, strict=True):
+        if joined and is_rejected(part) and is_rejected(joined[-1][1]):
+            both = joined[-1][0][0], ends[1]
+            together = trace(both)
+            if is_rejected(together):
+                joined[-1] = both, together
+                continue
+        joined.append((ends, part))
+    return [part for _, part in joined]
 
 
 def tells_more(parts: list[Trace], whole: Trace) -> bool:

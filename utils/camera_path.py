@@ -8,11 +8,13 @@ that most of them agree on (RANSAC).
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import cv2
 import numpy as np
 
+from utils.clip_mapping import rescaled
 from utils.layout import evenly_spaced
 from utils.steadied import CameraPath
 
@@ -27,6 +29,7 @@ AGREE_PX = 1.0
 WINDOW = 21  # pixels
 GLANCES = 4  # frames that tell whether anything moves
 MOVES = 0.002  # of the longer side: smaller paths, of the picture's corners, are none
+KEPT = 128  # frames in memory: corners of another quality follow them once more
 MOST_FRAMES = 1500  # of a fake whose path is looked for
 
 
@@ -54,9 +57,9 @@ class Background:
                  scale: float):
         """picture, mask: as of camera_path(); scale: of what is followed."""
         self._picture, self._mask, self._scale = picture, mask, scale
+        self.grey = lru_cache(KEPT)(self._grey)  # frame -> [H, W] uint8
 
-    def grey(self, frame: int) -> np.ndarray:
-        """[H, W] uint8."""
+    def _grey(self, frame: int) -> np.ndarray:
         return cv2.cvtColor(cv2.resize(self._picture(frame), None, fx=self._scale, fy=self._scale,
                                        interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
 
@@ -85,7 +88,8 @@ def camera_path(picture: Callable[[int], np.ndarray], mask: Callable[[int], np.n
     for quality in QUALITIES:
         path = _path(background, frames, quality)
         if path is not None:
-            return {frame: _in_pixels(matrix, scale) for frame, matrix in path.items()} or None
+            return {frame: rescaled(matrix[:2], 1 / scale, 1 / scale)
+                    for frame, matrix in path.items()} or None
     return None
 
 
@@ -147,8 +151,3 @@ def _moves(path: Collection[np.ndarray], shape: tuple[int, int]) -> bool:
     off = [cv2.perspectiveTransform(ends, matrix) - ends for matrix in path]
     return float(np.sqrt(np.mean(np.square(off)) * 2)) > MOVES * max(shape)
 
-
-def _in_pixels(matrix: np.ndarray, scale: float) -> np.ndarray:
-    """A path [3, 3] of pictures that were scaled, as one of the whole ones, [2, 3]."""
-    zoom = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
-    return (np.linalg.inv(zoom) @ matrix @ zoom)[:2]

@@ -1,7 +1,7 @@
 """A fake whose whole picture moves, as if it stood still (utils/camera_path.py)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -23,11 +23,14 @@ class SteadiedRoots(FakeRoots):
     """What step 3 wrote of one fake, steadied."""
 
     path: CameraPath = field(default_factory=dict)
+    persons: dict[str, Rectangle | None] = field(default_factory=dict)  # as boxes() gives them
 
     @classmethod
-    def of(cls, roots: FakeRoots, path: CameraPath) -> "SteadiedRoots":
-        """The same folders, whose pictures move along a path."""
-        return cls(roots.frames, roots.masks, roots.rectangles, path)
+    def of(cls, roots: FakeRoots, fake_id: str, path: CameraPath) -> "SteadiedRoots":
+        """The same folders for a fake whose pictures move along a path. Reads all its masks."""
+        steady = cls(roots.frames, roots.masks, roots.rectangles, path)
+        return replace(steady, persons={str(index): largest_rectangle(steady.mask(fake_id, index))
+                                        for index in path})
 
     def picture(self, fake_id: str, index: int) -> np.ndarray:
         return steadied(super().picture(fake_id, index), self.path[index])
@@ -36,7 +39,7 @@ class SteadiedRoots(FakeRoots):
         return steadied(super().mask(fake_id, index), self.path[index], cv2.INTER_NEAREST)
 
     def boxes(self, fake_id: str) -> dict[str, Rectangle | None]:
-        return {str(index): largest_rectangle(self.mask(fake_id, index)) for index in self.path}
+        return self.persons
 
 
 def steadied_candidates(candidates: Sequence[dict], path: CameraPath, width: int) -> list[dict]:
