@@ -21,10 +21,10 @@ FINALISTS, CLOSE = 4, 2  # lines whose mapping is fitted, too, and by how much t
 # to another picture also where a source shows every one twice
 ROUNDS = 3  # of all that, each with the mapping that fits the line found before
 SWING = 12  # frames by which a line of another rate may leave the ends
-MOTION_WORTH = 0.5  # of what motion explains, mean energies of a pair, where nothing is held; these
-# and the prices were set by hand, on fakes of 15 clips that are not used for measuring
-LAST_WORTH = 7.0  # the same, when only frames next to each other are left to choose from; in fine
-# copies motion tells them apart better than pixels do; set by hand, too, on those fakes
+MOTION_WORTH = 7.0, 0.5  # of what motion explains, mean energies of a pair, where nothing is held:
+# falls with the cube of the share that is not held, but no faster than that share times the second.
+# In fine copies motion tells frames apart better than pixels do. These and the prices were set by
+# hand, on fakes of 15 clips that are not used for measuring
 SURER = 3.0  # times as much as they say can costs be believed; found on coarse copies of 15 clips
 # that are not used for measuring
 RATE_PRICES = 4.0, 6.0  # of a rate of RATES, and of any other, but for the usual ones
@@ -52,15 +52,13 @@ def _likelier(scores: PairScores, near: Alignment, usual: Sequence[float], held:
     """The likeliest one by the mapping that fits the alignment, as likeliest_line()."""
     if not held.tells:
         return near
-    usually = _worth(scores, unchanged)
-    at_last = LAST_WORTH * (1 - unchanged)**3 / scores.unit
+    worth = _worth(scores, unchanged)
 
-    @cache  # the last lines are looked at up to three times
+    @cache  # lines are looked at up to three times
     def misfit(*at: int) -> float:
         return held.fitted(np.array(at))[0]
 
-    def cheapest(line: Alignment, reach: int, fitted: bool = False,
-                 worth: float = usually) -> tuple[float, Alignment]:
+    def cheapest(line: Alignment, reach: int, fitted: bool = False) -> tuple[float, Alignment]:
         """What motion and pixels leave unexplained, twice a negative log likelihood."""
         moved = _moved(scores, line, reach)
         if not len(moved):
@@ -82,8 +80,7 @@ def _likelier(scores: PairScores, near: Alignment, usual: Sequence[float], held:
     # the mapping that fits one line best may not be the one of the others
     line = best(cheapest(line, CLOSE, True) for line in lines[:FINALISTS])[0]
     others = [_line(line, line.rate, phase) for phase in PHASES if line.rate % 1]
-    line = best(cheapest(line, CLOSE, True) for line in [line, *others])[0]
-    return cheapest(line, CLOSE, True, max(usually, at_last))[1]
+    return best(cheapest(line, CLOSE, True) for line in [line, *others])[0]
 
 
 def certainty(scores: PairScores, found: Alignment, usual: Sequence[float], held: HeldPair,
@@ -112,7 +109,8 @@ def certainty(scores: PairScores, found: Alignment, usual: Sequence[float], held
 
 def _worth(scores: PairScores, unchanged: float) -> float:
     """Of what motion explains."""
-    return MOTION_WORTH * (1 - unchanged) / scores.unit
+    new, (most, least) = 1 - unchanged, MOTION_WORTH
+    return max(most * new**3, least * new) / scores.unit
 
 
 def _rates_near(near: Alignment, usual: Sequence[float]) -> list[float]:
