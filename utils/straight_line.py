@@ -21,10 +21,10 @@ FINALISTS, CLOSE = 4, 2  # lines whose mapping is fitted, too, and by how much t
 # to another picture also where a source shows every one twice
 ROUNDS = 3  # of all that, each with the mapping that fits the line found before
 SWING = 12  # frames by which a line of another rate may leave the ends
-MOTION_WORTH = 7.0, 0.5  # of what motion explains, mean energies of a pair, where nothing is held:
-# falls with the cube of the share that is not held, but no faster than that share times the second.
-# In fine copies motion tells frames apart better than pixels do. These and the prices were set by
-# hand, on fakes of 15 clips that are not used for measuring
+MOTION_WORTH = 0.5  # of what motion explains, mean energies of a pair, where nothing is held; these
+# and the prices were set by hand, on fakes of 15 clips that are not used for measuring
+LAST_WORTH = 7.0  # the same, between lines whose ends are CLOSE to each other's: in fine
+# copies motion tells them apart better than pixels do; set by hand, too, on those fakes
 SURER = 3.0  # times as much as they say can costs be believed; found on coarse copies of 15 clips
 # that are not used for measuring
 RATE_PRICES = 4.0, 6.0  # of a rate of RATES, and of any other, but for the usual ones
@@ -52,13 +52,14 @@ def _likelier(scores: PairScores, near: Alignment, usual: Sequence[float], held:
     """The likeliest one by the mapping that fits the alignment, as likeliest_line()."""
     if not held.tells:
         return near
-    worth = _worth(scores, unchanged)
+    usually, at_last = _worths(scores, unchanged)
 
-    @cache  # lines are looked at up to three times
+    @cache  # the last lines are looked at up to three times
     def misfit(*at: int) -> float:
         return held.fitted(np.array(at))[0]
 
-    def cheapest(line: Alignment, reach: int, fitted: bool = False) -> tuple[float, Alignment]:
+    def cheapest(line: Alignment, reach: int, fitted: bool = False,
+                 worth: float = usually) -> tuple[float, Alignment]:
         """What motion and pixels leave unexplained, twice a negative log likelihood."""
         moved = _moved(scores, line, reach)
         if not len(moved):
@@ -78,9 +79,11 @@ def _likelier(scores: PairScores, near: Alignment, usual: Sequence[float], held:
     lines = best(cheapest(line, REACH if line is near or line.rate in usual else NARROW)
                  for line in lines)
     # the mapping that fits one line best may not be the one of the others
-    line = best(cheapest(line, CLOSE, True) for line in lines[:FINALISTS])[0]
-    others = [_line(line, line.rate, phase) for phase in PHASES if line.rate % 1]
-    return best(cheapest(line, CLOSE, True) for line in [line, *others])[0]
+    lines = best(cheapest(line, CLOSE, True) for line in lines[:FINALISTS])
+    others = [_line(lines[0], lines[0].rate, phase) for phase in PHASES if lines[0].rate % 1]
+    lines = [*best(cheapest(line, CLOSE, True) for line in [lines[0], *others]), *lines[1:]]
+    return best(cheapest(line, CLOSE, True, at_last) for line in lines
+                if _are_close(line.at, lines[0]))[0]
 
 
 def certainty(scores: PairScores, found: Alignment, usual: Sequence[float], held: HeldPair,
@@ -100,17 +103,20 @@ def certainty(scores: PairScores, found: Alignment, usual: Sequence[float], held
     every = np.concatenate(moved)
     prices = np.repeat([rate_price(line.rate, usual, *RATE_PRICES) for line in lines],
                        [len(part) for part in moved])
-    costs = (held.misfits(every) + prices
-             - _worth(scores, unchanged) * steady_gain(scores, every, unchanged))
+    usually, at_last = _worths(scores, unchanged)
+    worth = np.where(_are_close(every, found), at_last, usually)
+    gain = (steady_gain(scores, every, unchanged)
+            - steady_gain(scores, found.at[None], unchanged))
+    costs = held.misfits(every) + prices - worth * gain
     likely = np.exp(-SURER / 2 * (costs - costs.min(initial=np.inf)))
     right = (abs(every[:, 0] - found.start) <= 1) & (abs(every[:, -1] - found.end) <= 2)
     return float(likely[right].sum() / likely.sum()) if right.any() else None
 
 
-def _worth(scores: PairScores, unchanged: float) -> float:
-    """Of what motion explains."""
-    new, (most, least) = 1 - unchanged, MOTION_WORTH
-    return max(most * new**3, least * new) / scores.unit
+def _worths(scores: PairScores, unchanged: float) -> tuple[float, float]:
+    """Of what motion explains, and when only frames next to each other are left."""
+    usually = MOTION_WORTH * (1 - unchanged) / scores.unit
+    return usually, max(usually, LAST_WORTH * (1 - unchanged)**3 / scores.unit)
 
 
 def _rates_near(near: Alignment, usual: Sequence[float]) -> list[float]:
@@ -126,6 +132,11 @@ def _moved(scores: PairScores, line: Alignment, reach: int) -> np.ndarray:
     if np.diff(line.at).max(initial=0) >= len(scores.dot):
         moves = moves[:0]
     return line.at + moves[:, None]
+
+
+def _are_close(lines: np.ndarray, other: Alignment) -> np.ndarray:
+    """Whether neither end of lines [..., n] is further than CLOSE from another line's, [...]."""
+    return np.maximum(abs(lines[..., 0] - other.start), abs(lines[..., -1] - other.end)) <= CLOSE
 
 
 def _line(near: Alignment, rate: float, phase: float) -> Alignment:
