@@ -104,9 +104,10 @@ def certainty(scores: PairScores, found: Alignment, usual: Sequence[float], held
     prices = np.repeat([rate_price(line.rate, usual, *RATE_PRICES) for line in lines],
                        [len(part) for part in moved])
     usually, at_last = _worths(scores, unchanged)
-    worth = np.where(_are_close(every, found), at_last, usually)
     gain = (steady_gain(scores, every, unchanged)
             - steady_gain(scores, found.at[None], unchanged))
+    # a line beside it has to explain as much motion; that it explains more is no news
+    worth = np.where(_are_close(every, found) & (gain < 0), at_last, usually)
     costs = held.misfits(every) + prices - worth * gain
     likely = np.exp(-SURER / 2 * (costs - costs.min(initial=np.inf)))
     right = (abs(every[:, 0] - found.start) <= 1) & (abs(every[:, -1] - found.end) <= 2)
