@@ -184,6 +184,19 @@ def test_the_coarser_the_copy_the_less_motion_counts_at_last(unchanged, start):
     assert found.at.tolist() == list(range(start, start + COUNT))
 
 
+@pytest.mark.parametrize("rate", [0.9, 1.1])
+@pytest.mark.parametrize("seed", range(3))
+def test_motion_tells_rates_apart_whose_ends_are_close(rate, seed):
+    """Of a short, noisy copy, whose pixels leave it at the usual one."""
+    source, at = motion(seed, FRAMES), START + sample_offsets(25, rate, 0.5)
+    scores = pair_scores(cut(source, START, rate, 0.5, count=25), prepare(source))
+    held = held_of(pair_of(at, 120.0))
+    for near in (Alignment(0.9, at, rate), Alignment(0.9, START + np.arange(25), 1.0)):
+        found = likeliest_line(scores, near, (1.0,), held, 0.4)
+        assert found.at.tolist() == at.tolist() and found.rate == rate
+    assert certainty(scores, found, (1.0,), held, 0.4) > 0.9
+
+
 @pytest.mark.parametrize("near", [START - 1, START])
 def test_a_coarse_copy_need_not_move_when_its_source_does(monkeypatch, near):
     """Its source shows every picture twice; the copy moves a frame late throughout."""
