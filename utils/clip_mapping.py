@@ -2,9 +2,11 @@
 
 Step 4 maps one frame to one frame that need not be the same moment. Here the moments are known,
 and how the picture was cut, scaled and turned is the same in all of them: local features of
-several moments are pooled into one affine map (which a fake of another aspect ratio needs), and
-the best of several guesses is polished by maximising the enhanced correlation coefficient
-(Evangelidis and Psarakis 2008).
+several moments are pooled into one affine map (which a fake of another aspect ratio needs). A close
+crop of a replaced face has none to speak of, but is still a part of the source's picture: it is
+looked for there at several sizes (normalised cross-correlation, Lewis 1995, of gradients). The best
+of all guesses is polished by maximising the enhanced correlation coefficient (Evangelidis and
+Psarakis 2008).
 """
 
 from collections.abc import Callable
@@ -27,6 +29,9 @@ AFFINE_INLIERS = 20  # pooled matches from which on an affine map is trusted
 MIN_COVER = 0.05  # share of the fake's picture that a mapping must cover
 MAX_STRETCH = 1.35  # largest ratio of the axes' scales of a plausible mapping
 GOOD = 0.6  # agreement of a guess beside which no local features are needed
+CROP_SIDE = 128  # pixels of the longer side of the source's pictures in which a crop is looked for
+CROP_SIZES = np.geomspace(1.0, 0.25, 15)  # of the largest one that fits
+CROP_AGREES = 0.5  # agreement without which it is not believed: strangers' heads are alike, too
 AGREES = 0.4  # agreement from which on the pictures count as lying on each other
 
 
@@ -101,8 +106,9 @@ def find_mapping(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
     """How the source's picture lies in the fake's.
 
     fakes, sources: [H, W, 3] uint8 BGR, the same moments of both; guesses: mappings [2, 3] to try
-    beside the plain one and, where none of them is good, those found by local features; features:
-    gives those of a moment of the fake, of its mirror image if `flip`, where they are known already.
+    beside the plain one and, where none of them is good, those found by local features or, in the
+    end, as a crop; features: gives those of a moment of the fake, of its mirror image if `flip`,
+    where they are known already.
     """
     if flip:
         fakes = [np.ascontiguousarray(fake[:, ::-1]) for fake in fakes]
@@ -111,16 +117,22 @@ def find_mapping(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
     slopes = [gradients(fake) for fake in small_fakes]
     tried, scores = [], []
 
-    def judge(found: list[np.ndarray]) -> None:
+    def judge(found: list[np.ndarray], least: float = -1.0) -> None:
         for guess in found:
             if plausible(guess):
-                tried.append(rescaled(guess, fake_scale, source_scale))
-                scores.append(agreement(slopes, small_sources, tried[-1]))
+                small = rescaled(guess, fake_scale, source_scale)
+                score = agreement(slopes, small_sources, small)
+                if score >= least:
+                    tried.append(small)
+                    scores.append(score)
 
     judge([*guesses, *plain_mappings(fakes[0], sources[0])])
     if max(scores) < GOOD:
         features = features or (lambda moment: everywhere(fakes[moment], fake=True))
         judge(pooled_features(features, sources, fakes[0].shape[1]))
+    if max(scores) < AGREES:
+        crop = as_crop(small_fakes, small_sources)
+        judge([rescaled(crop, 1 / fake_scale, 1 / source_scale)], CROP_AGREES)
     best = tried[int(np.argmax(scores))]
     polished = polish(small_fakes, small_sources, best)
     if polished is not None and plausible(polished):
@@ -180,6 +192,31 @@ def pooled_features(features: Callable[[int], Keypoints], sources: list[np.ndarr
         matrix, _ = fit(here, there, method=cv2.RANSAC, ransacReprojThreshold=POOLED_PX)
         found += [matrix] if matrix is not None else []
     return found
+
+
+def as_crop(fakes: list[np.ndarray], sources: list[np.ndarray]) -> np.ndarray:
+    """The mapping [2, 3], a shift and a scale, that has the fake's picture as that part of the
+    source's which is most like it. Arguments: shrink() of a few moments of both."""
+    step = -(-len(fakes) // POLISH_MOMENTS)
+    down = min(1.0, CROP_SIDE / max(sources[0].shape))
+    wholes = [gradients(scaled(source, down)) for source in sources[::step]]
+    largest = min(there / own for there, own in zip(wholes[0].shape, fakes[0].shape))
+    found = []
+    for scale in largest * CROP_SIZES:
+        crops = [gradients(scaled(fake, scale)) for fake in fakes[::step]]
+        alike = sum(cv2.matchTemplate(whole, crop, cv2.TM_CCORR_NORMED)
+                    for whole, crop in zip(wholes, crops))
+        _, most, _, corner = cv2.minMaxLoc(alike)
+        found.append((most, crops[0].shape, corner))
+    _, size, corner = max(found)
+    ratio = np.array(size[1::-1]) / fakes[0].shape[1::-1]
+    return rescaled(np.column_stack([np.diag(ratio), corner + (ratio - 1) / 2]), 1.0, 1 / down)
+
+
+def scaled(image: np.ndarray, scale: float) -> np.ndarray:
+    """A picture in another size, [1, 1] at least, and no larger than that to the pixel."""
+    size = [max(1, int(side * scale + 1e-6)) for side in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def gradients(image: np.ndarray) -> np.ndarray:
