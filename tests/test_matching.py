@@ -7,6 +7,7 @@ from models.motion import MotionGrid
 from utils.matching import (NEIGHBOURHOOD, Alignment, believed, cell_scores, pair_scores,
                             part_weights, place_score, prepare, refine, rough_places,
                             sample_offsets, slide)
+from utils.paths import path_gain
 
 CELLS, FRAMES, START, COUNT = 6, 120, 37, 30  # of the source; the fake's first frame and length
 TRIED = (1.0, 0.8, 1.25, 2.0)
@@ -55,6 +56,27 @@ def test_exact_start_rate_and_end(rate):
     assert (found.start, found.rate) == (START, rate)
     assert found.end == START + sample_offsets(COUNT, rate, phase)[-1]
     assert found.score == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("rate", [3.0, 10 / 3, 5.0, 7.5])
+def test_a_fake_of_far_fewer_frames_per_second(rate):
+    """Every fifth frame of a source, say: a rate that is tried for its sake."""
+    source, at = motion(0), START + sample_offsets(11, rate, 0.5 if rate % 1 else 0.0)
+    scores = pair_scores(along(source, at), prepare(source), rate)
+    found = rough_places(scores, rate)[0]
+    assert found.at.tolist() == at.tolist() and found.rate == rate
+    assert path_gain(scores, at[None] + [[-1], [0], [1]]).sum(axis=1).argmax() == 1
+    assert rough_places(pair_scores(along(source, at), prepare(source)))[0].score < 0.9
+
+
+@pytest.mark.parametrize("natural, steps", [(0.1, 3), (1.0, 3), (2.0, 3), (2.5, 4), (3.0, 4),
+                                            (7.5, 8), (40.0, 8)])
+def test_longest_step(natural, steps):
+    """The source has six frames, or many."""
+    fake = cut(motion(0), START)
+    for source, longest in ((motion(0), steps), (motion(0).part(0, 5), min(steps, 5))):
+        scores = pair_scores(fake, prepare(source), natural)
+        assert len(scores.dot) == len(scores.source_energy) == 1 + longest
 
 
 @pytest.mark.parametrize("start", [0, FRAMES - COUNT])

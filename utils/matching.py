@@ -8,6 +8,7 @@ other than 1 compares a pair of fake frames with the summed displacement of the 
 between theirs.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,8 @@ LEAST_MISFIT = 0.02  # added to the misfit, so that the handicap holds where not
 LONG_SPAN = 6  # frames of the fake between which displacements are compared, too
 NEAR = 3  # frames that a start may move when rate and phase are refined
 NEIGHBOURHOOD = 5  # frames within which two starts are one place
-MAX_STEP = 3  # source frames between two successive fake frames, at most
+MAX_STEP = 3  # source frames between two successive fake frames, at most; and, for a fake of far
+MOST_STEPS = 8  # fewer frames per second than its source
 MIN_WEIGHT = 1e-3
 LEADING, AS_NO_STRANGER = 0.25, 0.85  # share of a person's motion, and least score of it, beside
 # which parts that disagree count for less
@@ -91,21 +93,34 @@ class Alignment:
 def prepare(source: MotionGrid) -> SourceMotion:
     """Signatures of a source for all steps; displacements over k frames are sums of k grids."""
     total, mass = _sums(source)
-    signatures = [_signature(total[k:] - total[:-k], (mass[k:] - mass[:-k]) / k)
-                  for k in range(1, min(MAX_STEP, len(source)) + 1)]
+    signatures = [_displaced(total, mass, k) for k in range(1, min(MAX_STEP, len(source)) + 1)]
     return SourceMotion(total, mass, signatures, [(part**2).sum(1) for part in signatures])
 
 
-def pair_scores(fake: MotionGrid, source: SourceMotion) -> PairScores:
-    """Compare all frame pairs of a fake with all displacements of a source."""
-    vectors = _signature(fake.flow, fake.weight)
-    steps, frames = len(source.signatures) + 1, len(source.total)
-    dot, energy = np.zeros((steps, len(fake), frames), np.float32), np.zeros((steps, frames),
-                                                                             np.float32)
-    for k, (other, lengths) in enumerate(zip(source.signatures, source.energies), 1):
+def pair_scores(fake: MotionGrid, source: SourceMotion, natural: float = 1.0) -> PairScores:
+    """Compare all frame pairs of a fake with all displacements of a source.
+
+    natural: source frames per fake frame when nothing was re-timed; a step more than these is
+    compared, MAX_STEP at least and MOST_STEPS at most.
+    """
+    vectors, frames = _signature(fake.flow, fake.weight), len(source.total)
+    steps = min(max(MAX_STEP, math.ceil(natural) + 1), MOST_STEPS, frames - 1)
+    dot, energy = (np.zeros(shape, np.float32)
+                   for shape in ((steps + 1, len(fake), frames), (steps + 1, frames)))
+    for k in range(1, steps + 1):
+        if k <= len(source.signatures):
+            other, lengths = source.signatures[k - 1], source.energies[k - 1]
+        else:
+            other = _displaced(source.total, source.mass, k)
+            lengths = (other**2).sum(1)
         np.matmul(vectors, other.T, out=dot[k, :, :len(other)])
         energy[k, :len(other)] = lengths
     return PairScores(dot, (vectors**2).sum(1), energy)
+
+
+def _displaced(total: np.ndarray, mass: np.ndarray, k: int) -> np.ndarray:
+    """Signatures of the displacements t -> t + k, [frames - k, 2 G G]."""
+    return _signature(total[k:] - total[:-k], (mass[k:] - mass[:-k]) / k)
 
 
 def energies(grid: MotionGrid) -> np.ndarray:

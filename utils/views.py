@@ -20,8 +20,8 @@ from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion, is_elsewhere
 from utils.geometry import square_before, square_mapping
 from utils.layout import VideoRecord
-from utils.matching import (RATES, Alignment, PairScores, believed, cell_scores, energies,
-                            grid_score, motion_along, pair_scores, place_score, refine,
+from utils.matching import (MOST_STEPS, RATES, Alignment, PairScores, believed, cell_scores,
+                            energies, grid_score, motion_along, pair_scores, place_score, refine,
                             rough_places, same_place, slide)
 from utils.paths import follow, gains, most_around, path_gain
 from utils.source_motion import IndexedSource
@@ -64,12 +64,12 @@ class View:
     @property
     def usual_rates(self) -> tuple[float, ...]:
         """Source frames per fake frame, where frames or times were copied as they are."""
-        return tuple(dict.fromkeys((1.0, self.natural)))
+        return tuple(dict.fromkeys((1.0, self.natural) if self.natural <= MOST_STEPS else (1.0,)))
 
     @property
     def scores(self) -> PairScores:
         """Every frame pair of the fake beside every displacement of the source."""
-        return _SCORES.get(self, lambda: pair_scores(self.grid, self.source.motion))
+        return _SCORES.get(self, lambda: pair_scores(self.grid, self.source.motion, self.natural))
 
     def part(self, first: int, last: int) -> "View":
         """The view of a stretch of the fake, first to last frame, inclusive."""
