@@ -18,8 +18,8 @@ FRAMES, START, COUNT = 90, 33, 30
 SQUARE = (40.0, 20.0, 100.0)
 
 
-def record_of(count: int = COUNT) -> VideoRecord:
-    return VideoRecord("fake.mp4", 1, "0" * 64, 25.0, count, 240, 160, list(range(count)), {})
+def record_of(count: int = COUNT, fps: float = 25.0) -> VideoRecord:
+    return VideoRecord("fake.mp4", 1, "0" * 64, fps, count, 240, 160, list(range(count)), {})
 
 
 def source_motion(seed: int) -> MotionGrid:
@@ -59,11 +59,12 @@ def nothing_else(window) -> FakeMotion:
     raise AssertionError(f"{window} is no other part of the fake")
 
 
-def trace(fake: tuple[MotionGrid, PoseClip], candidates: list[dict], look=nothing_else):
+def trace(fake: tuple[MotionGrid, PoseClip], candidates: list[dict], look=nothing_else,
+          fps: float = 25.0):
     grid, poses = fake
     views = [view for c in candidates for view in views_of(
-        FakeMotion(SQUARE, grid, poses, blank_pixels(len(grid) + 1)), record_of(len(grid) + 1), c,
-        indexed(int(c["source_id"][7:])), look)]
+        FakeMotion(SQUARE, grid, poses, blank_pixels(len(grid) + 1)), record_of(len(grid) + 1, fps),
+        c, indexed(int(c["source_id"][7:])), look)]
     return views, mark_copies(look_closer(find_places(views)))
 
 
@@ -94,6 +95,21 @@ def fake_at(frames: np.ndarray, seed: int = 0) -> tuple[MotionGrid, PoseClip]:
                         for array in (part.flow, part.weight)))
     grey = np.zeros((len(frames), SIDE, SIDE), np.uint8)
     return (grid if forwards is frames else grid.reversed()), PoseClip(grey, grey + np.float32(1))
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_fake_of_far_fewer_frames_per_second(turn):
+    at = np.arange(START, START + 51, 5)[::turn]
+    views, found = trace(fake_at(at), [candidate(1), candidate(0)], fps=5.0)
+    best = found[0].hypothesis
+    assert (best.source, best.start, best.end) == ("source_0.mp4", at[0], at[-1])
+    assert best.rate == 5 * turn and all(view.usual_rates == (1.0, 5.0) for view in views)
+
+
+def test_of_so_few_that_no_step_is_as_long():
+    views, found = trace(fake_of(1), [candidate(0), candidate(1)], fps=2.0)
+    assert found[0].hypothesis.source == "source_1.mp4"
+    assert all(view.usual_rates == (1.0,) for view in views)
 
 
 @pytest.mark.parametrize("rate", [0.8, 1.25, 2.0])
