@@ -17,10 +17,11 @@ from models.segmenter import Segmenter
 TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, "lipsync": 23,
          "newback": 26, "tiny": 42, "extreme": 28, "reversed": 28, "dropped": 28, "pip": 28,
          "crop40": 28, "several": 34, "short": 28, "stitched": 28, "rewound": 28, "montage": 28,
-         "zooming": 28, "handheld": 28}
+         "zooming": 28, "handheld": 28, "closeup": 28, "lowfps": 28}
 RATES = (0.8, 0.9, 1.1, 1.2, 1.25)  # source frames per fake frame
 TWO_STRETCHES = ("stitched", "montage")
 EXTREME_RATES = (0.5, 0.6, 0.7, 1.5, 1.75, 2.0)
+LOWFPS_RATES = (2.5, 3.0, 4.0, 5.0)  # as in a GIF: so many times fewer frames per second
 DROP_SHARE = 0.08
 ZOOM, PAN = 0.3, 0.15  # at most: share by which the picture grows, and of its width that it goes
 SHAKE, SHAKE_FRAMES = 0.01, 4  # of a hand: usual share of the width, and frames that it lasts
@@ -52,13 +53,13 @@ def choose_frames(tier: str, count: int, length: int,
                   rng: np.random.Generator) -> tuple[list[np.ndarray], float]:
     """Source frames of a fake: ([frame indices of a stretch], source frames per fake frame).
 
-    count: frames of the source. length: source frames to cover ("extreme": fake frames to
-    make). One stretch, but two of "stitched" and "montage". Backwards the rate is negative.
+    count: frames of the source. length: source frames to cover ("extreme", "lowfps": fake frames
+    to make). One stretch, but two of "stitched" and "montage". Backwards the rate is negative.
     """
     rate = _choose_rate(tier, rng)
     if tier == "short":
         length = int(rng.integers(10, 16))
-    if tier == "extreme":
+    if tier in ("extreme", "lowfps"):
         length = round(length * rate)
     if tier in TWO_STRETCHES:
         return [_sampled(*stretch, rate) for stretch in _two_stretches(count, length, rng)], rate
@@ -72,6 +73,8 @@ def choose_frames(tier: str, count: int, length: int,
 def _choose_rate(tier: str, rng: np.random.Generator) -> float:
     if tier == "extreme":
         return float(rng.choice(EXTREME_RATES))
+    if tier == "lowfps":
+        return float(rng.choice(LOWFPS_RATES))
     if tier in ("temporal", "several", "montage"):
         return float(rng.choice(RATES))
     if tier == "rewound":
@@ -106,6 +109,11 @@ def _two_stretches(count: int, length: int, rng: np.random.Generator) -> list[tu
     second = int(rng.integers(first + half + 1, count - half + 1))
     stretches = [(first, half), (second, half)]
     return stretches if rng.random() < 0.5 else stretches[::-1]
+
+
+def frames_per_second(tier: str, fps: float, rate: float) -> float:
+    """Of a fake whose source has `fps`: the same, but for a tier that leaves its speed as it is."""
+    return fps / rate if tier == "lowfps" else fps
 
 
 def edit_pictures(tier: str, frames: Frames, material: Material,
@@ -295,6 +303,14 @@ def _crop40(frames: Frames, material: Material, rng: np.random.Generator) -> Edi
     return Edited(mirror(frames) if flip else frames, flip, 0.4)
 
 
+def _closeup(frames: Frames, material: Material, rng: np.random.Generator) -> Edited:
+    share, flip = round(float(rng.uniform(0.65, 0.85)), 2), bool(rng.random() < 0.5)
+    size = frames[0].shape[1::-1]
+    frames = crop(frames, material.keypoints, share, rng)
+    frames = resize(frames, *size) if rng.random() < 0.5 else frames
+    return Edited(mirror(frames) if flip else frames, flip, share)
+
+
 def _several(frames: Frames, material: Material, rng: np.random.Generator) -> Edited:
     share, flip = round(float(rng.uniform(0.10, 0.25)), 2), bool(rng.random() < 0.5)
     frames = crop(frames, material.keypoints, share, rng)
@@ -319,6 +335,7 @@ _EDITS: dict[str, Callable[[Frames, Material, np.random.Generator], Edited]] = {
     "pip": lambda frames, material, rng: Edited(
         picture_in_picture(frames, material.backdrop, rng)),
     "crop40": _crop40,
+    "closeup": _closeup,
     "several": _several,
     "zooming": lambda frames, material, rng: Edited(zoom_slowly(frames, rng)),
     "handheld": lambda frames, material, rng: Edited(film_from_a_hand(frames, rng)),

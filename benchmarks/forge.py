@@ -142,7 +142,8 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
         faces.append(count)
     material = edits.Material(keypoints, backdrop, segmenter())
     edited = edits.edit_pictures(job.tier, frames, material, rng)
-    write_video(out_file, edited.frames, job.clip.fps, edits.TIERS[job.tier])
+    write_video(out_file, edited.frames,
+                edits.frames_per_second(job.tier, job.clip.fps, rate), edits.TIERS[job.tier])
     return _truth_rows(job, clips, stretches, faces, rate, edited)
 
 

@@ -12,7 +12,7 @@ from benchmarks import animate, demo_data, edits, expression, face_swap, forge, 
 from models.face_detector import FaceDetector, _letterbox, _overlap
 from models.fetch import ModelFileError, sha256_of
 from utils.files import InputError
-from utils.video import VideoReader
+from utils.video import VideoReader, probe
 
 COUNT = 80  # frames of the test clip
 BITS = 7
@@ -149,7 +149,7 @@ def test_choose_frames_of_every_tier():
             stretches, rate = edits.choose_frames(tier, 100, 40, np.random.default_rng(seed))
             frames = np.concatenate(stretches)
             assert frames.min() >= 0 and frames.max() < 100
-            if tier in ("temporal", "extreme", "several"):
+            if tier in ("temporal", "extreme", "several", "lowfps"):
                 expected = frames[0] + np.floor(np.arange(len(frames)) * rate + 0.5)
                 assert (frames == expected).all()
             if tier == "reversed":
@@ -187,6 +187,16 @@ def test_crop_keeps_the_face_and_the_share():
         assert (part == 255).sum() == 300
 
 
+def test_a_closeup_shows_the_face_and_little_else():
+    frames = [np.zeros((200, 300, 3), np.uint8)]
+    frames[0][60:100, 140:180] = 255
+    material = edits.Material(np.array([[[140, 60], [180, 100]]], np.float32), [])
+    for seed in range(20):
+        edited = edits.edit_pictures("closeup", frames, material, np.random.default_rng(seed))
+        assert 0.65 <= edited.crop <= 0.85
+        assert (edited.frames[0] > 128).mean() > 1600 / 60000 / 0.36
+
+
 def test_mirror_cover_scale_border():
     frame = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     assert (edits.mirror([frame])[0] == frame[:, ::-1]).all()
@@ -206,7 +216,7 @@ def test_mouth_moves_and_nothing_else(detector, astronaut):
 
 
 @pytest.mark.parametrize("tier", ["clean", "temporal", "extreme", "reversed", "dropped", "c40",
-                                  "stitched", "short", "rewound", "montage"])
+                                  "stitched", "short", "rewound", "montage", "lowfps"])
 def test_fakes_show_the_frames_that_the_truth_says(clips, tmp_path, tier):
     summary = make_fakes.main(clips, tmp_path, 1, seed=4, tiers=[tier], lengths=[30], absent=0.0)
     assert not summary.failed and len(summary.done) == 2
@@ -214,6 +224,8 @@ def test_fakes_show_the_frames_that_the_truth_says(clips, tmp_path, tier):
         shown = [read_stamp(frame.image)
                  for frame in VideoReader(tmp_path / "fake_data" / row["fake"], threads=1)]
         assert len(shown) == int(row["frames"])
+        slower = float(row["speed"]) if tier == "lowfps" else 1.0
+        assert probe(tmp_path / "fake_data" / row["fake"]).fps == pytest.approx(25 / slower)
         first, last = int(row["fake_start_frame"]), int(row["fake_end_frame"])
         start, speed = int(row["start_frame"]), float(row["speed"])
         assert (shown[first], shown[last]) == (start, int(row["end_frame"]))
