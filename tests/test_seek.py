@@ -32,7 +32,8 @@ OTHERS = {"refresh.mp4": {"x264-params": "intra-refresh=1:keyint=20"},
           "open gop.mpg": {"codec": "mpeg2video", "bf": "2", "g": "12"},
           "interlaced.mpg": {"codec": "mpeg2video", "flags": "+ildct+ilme", "g": "12"},
           "old.flv": {"g": "20"}, "old.wmv": {**CONTAINERS["wmv"], "g": "20"},
-          "broadcast.ts": {"bf": "2", "g": "20"}}
+          "broadcast.ts": {"bf": "2", "g": "20"},
+          "animated.gif": {"codec": "gif", "pix_fmt": "rgb8"}}
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,9 @@ FORMATS = {
     "mpeg2.mpg": {"codec": "mpeg2video", "bf": "2"},
     "h264.flv": {"bf": "2"},
     "wmv2.wmv": {"codec": "wmv2"},
+    "phone.3gp": {"bf": "0"},
+    "broadcast.ts": {"bf": "2"},
+    "animated.gif": {"codec": "gif", "pix_fmt": "rgb8"},
 }
 UNEVEN = [1.234 + 0.04 * index + 0.013 * (index % 3) + 1.5 * (index > 20) for index in range(COUNT)]
 

@@ -21,9 +21,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv",
-                    ".flv")
+                    ".flv", ".3gp", ".ts", ".gif")
 # FFmpeg's demuxers for these, and for what often bears their extensions
-FORMATS = "mov,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,h264,hevc,m4v,ogg"
+FORMATS = "mov,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,h264,hevc,m4v,ogg,gif"
 MAX_PIXELS = 8192 * 8192  # a header that announces more is taken for damage
 WAIT_S = 60  # for the storage to answer
 TIME_LIMIT_S, FRAME_LIMIT_S, LONGEST_S = 3600, 0.05, 6 * 3600  # that decoding one file may take,
