@@ -33,7 +33,7 @@ from utils.paths import runs_evenly
 from utils.picture_path import MOST_FRAMES, PicturePair, follow_pictures, or_dropped
 from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
-from utils.straight_line import REACH, SWING, certainty, likeliest_line
+from utils.straight_line import REACH, SWING, certainty, likeliest_line, straightened
 from utils.video import Frame, VideoError
 from utils.views import Found, Place, View, alignment_of, distinct, in_order, laid_over, refined
 
@@ -342,6 +342,9 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
             near = follow_pictures(view.scores, near, view.usual_rates, pair)
         line = likeliest_line(view.scores, near, view.usual_rates, held, unchanged)
         near = line if coarse else or_dropped(view.scores, line, near, view.usual_rates, pair)
+        if not runs_evenly(line):
+            line = likeliest_line(view.scores, straightened(line), view.usual_rates, held,
+                                  unchanged)
         near = or_rate(view.scores, line, near, view.usual_rates, fitted, unchanged)
         near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged,
                         SURELY if coarse and not jumps else CLEARLY)

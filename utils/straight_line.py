@@ -140,6 +140,11 @@ def _are_close(lines: np.ndarray, other: Alignment) -> np.ndarray:
     return np.maximum(abs(lines[..., 0] - other.start), abs(lines[..., -1] - other.end)) <= CLOSE
 
 
+def straightened(path: Alignment) -> Alignment:
+    """The straight line of a path's mean rate through its middle."""
+    return _line(path, path.rate, middle_phase(path.rate))
+
+
 def _line(near: Alignment, rate: float, phase: float) -> Alignment:
     """The straight line of a rate through the middle of an alignment."""
     at = sample_offsets(len(near.at), rate, phase)
