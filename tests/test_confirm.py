@@ -19,10 +19,11 @@ from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
 from utils.held_pair import FilmCutter
 from utils.layout import VideoRecord
-from utils.matching import Alignment, prepare
+from utils.matching import Alignment, prepare, sample_offsets
+from utils.paths import runs_evenly
 from utils.pixel_sample import sampled_weight
 from utils.source_motion import IndexedSource
-from utils.straight_line import SWING
+from utils.straight_line import SWING, likeliest_line
 from utils.video import Frame, VideoError, VideoReader, VideoWriter
 from utils.views import Found, View, in_order
 
@@ -179,6 +180,23 @@ def test_a_frame_dropped_behind_the_first_one_is_missed_as_surely_as_is_asked_fo
     monkeypatch.setattr(f"utils.confirm.{asked}", 1e6)
     found = confirm(place(fake, 0, START), fake, read_source)
     assert found.alignment.at.tolist() == STRETCH.tolist()
+
+
+def test_jumps_that_a_straight_line_explains_as_well_are_none(monkeypatch):
+    """Of a coarse copy at another rate, whose path with jumps is liked best of all near it."""
+    shown = START + sample_offsets(COUNT, 0.7, 0.5)
+    fake = noisy_fake(shown, 0.5)
+    jumpy = shown - 2 * (np.arange(COUNT) < 4)
+    monkeypatch.setattr("utils.confirm.likeliest_line", lambda scores, near, *others: (
+        likeliest_line(scores, near, *others) if runs_evenly(near) else near))
+    monkeypatch.setattr("utils.confirm.follow_pictures", lambda scores, near, *others: near)
+    one = place(fake, 0, START, motion_score=0.9)
+    rate = float(jumpy[-1] - jumpy[0]) / (COUNT - 1)
+    one = replace(one, alignment=Alignment(0.9, jumpy, rate))
+    monkeypatch.setattr("utils.confirm.refined", lambda near: replace(
+        one, view=near.view, alignment=near.alignment))
+    found = confirm(one, fake, read_source).alignment
+    assert found.at.tolist() == shown.tolist() and found.rate == 0.7
 
 
 @pytest.mark.parametrize("start, least, most", [(START, 0.8, 1.0), (2, -1.0, 0.5)])
