@@ -287,8 +287,13 @@ def picture_in_picture(frames: Frames, backdrop: Frames, rng: np.random.Generato
     return result
 
 
+def _share_and_flip(least: float, most: float, rng: np.random.Generator) -> tuple[float, bool]:
+    """Share of the area to cut away, and whether to mirror what is left."""
+    return round(float(rng.uniform(least, most)), 2), bool(rng.random() < 0.5)
+
+
 def _geometry(frames: Frames, material: Material, rng: np.random.Generator) -> Edited:
-    share, flip = round(float(rng.uniform(0.10, 0.26)), 2), bool(rng.random() < 0.5)
+    share, flip = _share_and_flip(0.10, 0.26, rng)
     size = frames[0].shape[1::-1]
     frames = crop(frames, material.keypoints, share, rng)
     frames = rotate(frames, rng.uniform(-3, 3)) if rng.random() < 0.6 else frames
@@ -304,7 +309,7 @@ def _crop40(frames: Frames, material: Material, rng: np.random.Generator) -> Edi
 
 
 def _closeup(frames: Frames, material: Material, rng: np.random.Generator) -> Edited:
-    share, flip = round(float(rng.uniform(0.65, 0.85)), 2), bool(rng.random() < 0.5)
+    share, flip = _share_and_flip(0.65, 0.85, rng)
     size = frames[0].shape[1::-1]
     frames = crop(frames, material.keypoints, share, rng)
     frames = resize(frames, *size) if rng.random() < 0.5 else frames
@@ -312,7 +317,7 @@ def _closeup(frames: Frames, material: Material, rng: np.random.Generator) -> Ed
 
 
 def _several(frames: Frames, material: Material, rng: np.random.Generator) -> Edited:
-    share, flip = round(float(rng.uniform(0.10, 0.25)), 2), bool(rng.random() < 0.5)
+    share, flip = _share_and_flip(0.10, 0.25, rng)
     frames = crop(frames, material.keypoints, share, rng)
     frames = mirror(frames) if flip else frames
     frames = scale(frames, rng.uniform(0.6, 1.0))

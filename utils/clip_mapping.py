@@ -9,8 +9,9 @@ of all guesses is polished by maximising the enhanced correlation coefficient (E
 Psarakis 2008).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -164,6 +165,11 @@ def shrink(images: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
                        interpolation=cv2.INTER_AREA).astype(np.float32) for image in images], scale
 
 
+def some(moments: Sequence[Any], most: int) -> Sequence[Any]:
+    """A few of the moments, `most` at most, equally far from each other."""
+    return moments[::-(-len(moments) // most)]
+
+
 def everywhere(image: np.ndarray, fake: bool = False) -> Keypoints:
     """Local features of a whole picture [H, W, 3] uint8 BGR."""
     return find_keypoints(image, np.ones(image.shape[:2], bool), spread=fake)
@@ -178,7 +184,7 @@ def pooled_features(features: Callable[[int], Keypoints], sources: list[np.ndarr
     """
     found: list[np.ndarray] = []
     here, there = [np.zeros((0, 2), np.float32)], [np.zeros((0, 2), np.float32)]
-    for moment in range(0, len(sources), -(-len(sources) // FEATURE_MOMENTS)):
+    for moment in some(range(len(sources)), FEATURE_MOMENTS):
         mapping = register(features(moment), everywhere(sources[moment]), flip=False,
                            fake_frame=moment, source_frame=moment, width=width)
         if mapping is not None:
@@ -197,13 +203,13 @@ def pooled_features(features: Callable[[int], Keypoints], sources: list[np.ndarr
 def as_crop(fakes: list[np.ndarray], sources: list[np.ndarray]) -> np.ndarray:
     """The mapping [2, 3], a shift and a scale, that has the fake's picture as that part of the
     source's which is most like it. Arguments: shrink() of a few moments of both."""
-    step = -(-len(fakes) // POLISH_MOMENTS)
+    fakes, sources = (some(clip, POLISH_MOMENTS) for clip in (fakes, sources))
     down = min(1.0, CROP_SIDE / max(sources[0].shape))
-    wholes = [gradients(scaled(source, down)) for source in sources[::step]]
+    wholes = [gradients(scaled(source, down)) for source in sources]
     largest = min(there / own for there, own in zip(wholes[0].shape, fakes[0].shape))
     found = []
     for scale in largest * CROP_SIZES:
-        crops = [gradients(scaled(fake, scale)) for fake in fakes[::step]]
+        crops = [gradients(scaled(fake, scale)) for fake in fakes]
         alike = sum(cv2.matchTemplate(whole, crop, cv2.TM_CCORR_NORMED)
                     for whole, crop in zip(wholes, crops))
         _, most, _, corner = cv2.minMaxLoc(alike)
@@ -258,8 +264,8 @@ def polish(fakes: list[np.ndarray], sources: list[np.ndarray],
            matrix: np.ndarray) -> np.ndarray | None:
     """The mapping after ECC over a few moments, averaged; None where it does not converge."""
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 60, 1e-4)
-    found, step = [], -(-len(fakes) // POLISH_MOMENTS)
-    for fake, source in zip(fakes[::step], sources[::step]):
+    found = []
+    for fake, source in zip(*(some(clip, POLISH_MOMENTS) for clip in (fakes, sources))):
         try:
             _, better = cv2.findTransformECC(fake, source, matrix.astype(np.float32),
                                              cv2.MOTION_AFFINE, criteria, None, 5)
