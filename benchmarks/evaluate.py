@@ -8,7 +8,8 @@ original is not in the database; several rows per fake: stitched stretches), or 
 of a public data set (benchmarks/truths.py). Prints every fake beside its truth and a table per
 tier with 95 % intervals; a wrong source counts as a miss of the frames as well, and so does a fake
 with a source that was given none. Of sources that show the same footage (--same-footage) any is
-right, though only the fake's own has frames that can be judged; --leave-out leaves all of them out.
+right, and the frames of another than the fake's own are compared by their time, as if both began at
+one moment; --leave-out leaves all of them out.
 --full adds lengths, frame errors, retrieval, rejection and calibration (benchmarks/scores.py says
 how each is taken).
 """
@@ -123,7 +124,8 @@ def listing(outcomes: Sequence[Outcome]) -> str:
         good = near if o.sources else o.verdict == NO_SOURCE
         exact = not o.sources or o.start is None or o.start_error + o.end_error == 0
         mark = ("" if exact else "  off by a frame") if good else "  <-- differs"
-        if o.right_source and o.start is not None and not o.frames_known:
+        if o.right_source and o.start is not None and (not o.frames_known or good and
+                                                       o.found_source != o.sources[0]):
             mark = "  another copy of it"
         true = "/".join(o.sources[:2]) + ("/..." if len(o.sources) > 2 else "")
         lines.append((o.fake, o.verdict, _place(o.found_source, o.found_start, o.found_end),
@@ -216,8 +218,8 @@ if __name__ == "__main__":
                         help="ask every fake once more as if its own source were missing")
     parser.add_argument("--same-footage", nargs="+", action="append", default=[],
                         metavar="SOURCE",
-                        help="these sources show the same footage, any of them is right; once per "
-                             "group")
+                        help="these sources show the same footage from the same moment on, any of "
+                             "them is right; once per group")
     parser.add_argument("--full", action="store_true", help="print all tables")
     parser.add_argument("--csv", type=Path, help="write all figures to this file")
     parser.add_argument("--picture", type=Path,

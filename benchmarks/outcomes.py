@@ -5,7 +5,8 @@ A found row of traces.csv belongs to the true stretch with which it shares most 
 stretch that it overlaps. Of several rows for one stretch the one that shares most frames is
 judged; for a stretch without a source a traced one before any other. Both ends are compared at the
 stretch's own first and last frame of the fake: where the row covers another part of the fake, its
-places in the source are extrapolated along its own line.
+places in the source are extrapolated along its own line. Places in another copy of the footage are
+compared by their time, as if both began at one moment.
 """
 
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ class Found:
     start: int | None = None  # source frames of these
     end: int | None = None
     runner_up: str = ""
+    fps: float | None = None  # of the source; None where the row does not tell
 
     def place_at(self, fake_frame: int) -> float:
         """Source frame of a frame of the fake, on the line through the row's two ends."""
@@ -52,8 +54,10 @@ class Outcome:
     frames: int  # of the stretch in the fake; 0: not known
     verdict: str
     found_source: str = ""
-    found_start: int | None = None  # at the same frames of the fake as start and end
-    found_end: int | None = None
+    found_start: int | None = None  # at the same frames of the fake as start and end; frames of the
+    found_end: int | None = None  # found source
+    per_frame: float | None = None  # frames of the first source per frame of the found one, another
+    # copy of its footage; 1 where that is the first; None: not known
     iou: float = 0.0  # of the source frames as the row names them; 0 for another source
     confidence: float = 0.0
 
@@ -63,8 +67,8 @@ class Outcome:
 
     @property
     def frames_known(self) -> bool:
-        """Whether the found source is the one whose frames the truth tells."""
-        return self.start is not None and self.found_source in self.sources[:1]
+        """Whether the found source's frames can be compared with those that the truth tells."""
+        return self.start is not None and self.right_source and self.per_frame is not None
 
     @property
     def start_error(self) -> float:
@@ -76,7 +80,9 @@ class Outcome:
         return self._error(self.found_end, self.end)
 
     def _error(self, found: int | None, true: int | None) -> float:
-        return abs(found - true) if self.frames_known and found is not None else float("inf")
+        if not self.frames_known or found is None:
+            return float("inf")
+        return abs(round(found * self.per_frame) - true)
 
     @property
     def right(self) -> bool:
@@ -97,10 +103,25 @@ def _found(row: dict[str, str]) -> Found:
                       for name in ("start_frame", "end_frame"))
         whole = (int(row["fake_start_frame"] or 0), int(row["fake_end_frame"] or 0))
         return Found(row["fake"], row["verdict"], row["source"], float(row["confidence"]), *whole,
-                     start, end if start is not None else None, row.get("runner_up") or "")
+                     start, end if start is not None else None, row.get("runner_up") or "",
+                     _fps(row))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"traces, {row.get('fake')}: a column is missing or holds no number "
                          f"({error})") from error
+
+
+def _fps(row: dict[str, str]) -> float | None:
+    """Frames per second of a row's source, as its later end tells."""
+    frame, seconds = max((float(row.get(f"{end}_frame") or 0), float(row.get(f"{end}_time_s") or 0))
+                         for end in ("start", "end"))
+    return frame / seconds if seconds > 0 else None
+
+
+def frame_rates(found: list[Found]) -> dict[str, float]:
+    """Frames per second of every source of which a row tells, by the latest frame."""
+    latest = sorted((row for row in found if row.fps is not None),
+                    key=lambda row: max(row.start, row.end))
+    return {row.source: row.fps for row in latest}
 
 
 def compare(truth: list[Stretch], found: list[Found]) -> list[Outcome]:
@@ -108,10 +129,11 @@ def compare(truth: list[Stretch], found: list[Found]) -> list[Outcome]:
     rows: dict[str, list[Found]] = {}
     for row in found:
         rows.setdefault(row.fake, []).append(row)
+    rates = frame_rates(found)
     outcomes = []
     for fake, stretches in by_fake(truth).items():
         chosen = _match(stretches, rows.get(fake, []))
-        outcomes += [judge(stretch, row) for stretch, row in zip(stretches, chosen)]
+        outcomes += [judge(stretch, row, rates) for stretch, row in zip(stretches, chosen)]
     return outcomes
 
 
@@ -137,8 +159,8 @@ def _match(stretches: list[Stretch], rows: list[Found]) -> list[Found | None]:
     return [pair[1] if pair else None for pair in best]
 
 
-def judge(stretch: Stretch, row: Found | None) -> Outcome:
-    """Compare one stretch with its row."""
+def judge(stretch: Stretch, row: Found | None, rates: dict[str, float] | None = None) -> Outcome:
+    """Compare one stretch with its row; rates: frame_rates(), if known."""
     first, last = stretch.fake_start, stretch.fake_end
     if last is None and row is not None:  # the stretch is the whole fake, as far as it was traced
         first, last = row.fake_start, row.fake_end
@@ -147,7 +169,7 @@ def judge(stretch: Stretch, row: Found | None) -> Outcome:
     empty = Outcome(stretch.fake, stretch.tier, stretch.sources, *true, frames, MISSING)
     if row is None:
         return empty
-    return _with_answer(empty, row, first, last)
+    return _with_answer(empty, row, first, last, rates or {})
 
 
 def _true_range(stretch: Stretch, first: int, last: int | None) -> tuple[int | None, int | None]:
@@ -157,15 +179,27 @@ def _true_range(stretch: Stretch, first: int, last: int | None) -> tuple[int | N
     return stretch.start + first, stretch.start + last if last is not None else stretch.start
 
 
-def _with_answer(empty: Outcome, row: Found, first: int, last: int) -> Outcome:
+def _with_answer(empty: Outcome, row: Found, first: int, last: int,
+                 rates: dict[str, float]) -> Outcome:
     start = end = None
     if row.start is not None:
         start, end = round(row.place_at(first)), round(row.place_at(last))
     found = replace(empty, verdict=row.verdict, found_source=row.source, found_start=start,
-                    found_end=end, confidence=row.confidence)
+                    found_end=end, confidence=row.confidence,
+                    per_frame=_per_frame(row.source, empty.sources, rates))
     if not found.frames_known or start is None:
         return found
-    return replace(found, iou=overlap((empty.start, empty.end), (row.start, row.end)))
+    there = round(row.start * found.per_frame), round(row.end * found.per_frame)
+    return replace(found, iou=overlap((empty.start, empty.end), there))
+
+
+def _per_frame(source: str, right: tuple[str, ...], rates: dict[str, float]) -> float | None:
+    """Outcome.per_frame; right: the sources of the truth."""
+    if source in right[:1]:
+        return 1.0
+    if source not in right or not {source, right[0]} <= set(rates):
+        return None
+    return rates[right[0]] / rates[source]
 
 
 def overlap(one: tuple[int, int], other: tuple[int, int]) -> float:

@@ -3,13 +3,14 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.confusion import NOTHING, count_pairs
-from benchmarks.evaluate import judge, main, summary
+from benchmarks.evaluate import judge, listing, main, summary
 from benchmarks.outcomes import Found, compare, overlap, read_found
 from benchmarks.scores import frame_measures, length_group
 from benchmarks.truths import Stretch, read_truth, with_copies
@@ -242,6 +243,26 @@ def test_another_copy_of_the_footage_is_a_right_source_without_frames(tables):
     assert rows["rejected without a source"].count == 2
     with pytest.raises(InputError, match="twice"):
         with_copies(truth, [("b.mp4", "a.mp4"), ("c.mp4", "a.mp4")])
+
+
+@pytest.mark.parametrize("start, end, errors, iou", [
+    (12, 48, (0, 0), 1), (11, 49, (1, 1), 31 / 33), (12, 54, (0, 5), 31 / 36)])
+def test_places_in_another_copy_of_the_footage_are_compared_by_their_time(tables, start, end,
+                                                                          errors, iou):
+    # 25 and 30 frames per second, as the rows tell; 10 to 40 of the one is 12 to 48 of the other
+    copy = replace(trace("exact.mp4", "a30.mp4", start, end, "traced"), start_time_s=start / 30,
+                   end_time_s=end / 30)
+    other = replace(trace("near.mp4", "a.mp4", 20, 45, "traced"), start_time_s=0.8, end_time_s=1.8)
+    write_table(tables[0], Trace, [copy, other])
+    tables[1].write_text(TRUTH.splitlines()[0] + "\nexact.mp4,a.mp4,10,40,clean,1.0\n"
+                         "near.mp4,a.mp4,20,44,clean,1.0\n")
+    truth = with_copies(read_truth(tables[1]), [("a.mp4", "a30.mp4")])
+    found, near = judge(tables[0], truth)[0]
+    assert (found.start_error, found.end_error) == errors and near.end_error == 1
+    assert found.iou == pytest.approx(iou)
+    assert f"a30.mp4 {start}-{end}" in listing([found])
+    alone = compare(truth, read_found(read_table(tables[0]))[:1])[0]  # a.mp4's rate is not known
+    assert alone.right_source and math.isinf(alone.start_error)
 
 
 def test_confusion_counts(tables):

@@ -1,5 +1,7 @@
 """A fake is laid over its candidates in all ways, and found in the right one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -192,6 +194,19 @@ def test_the_same_footage_in_two_sources_is_said():
     assert {first.source, second.source} == {"source_0.mp4", "copy.mp4"}
     assert second.copy_of == first.source and first.copy_of is None
     assert all(f.hypothesis.copy_of is None for f in found[2:])
+
+
+@pytest.mark.parametrize("pixels, certainty, copied", [
+    (0.5, 1.0, True), (0.12, 0.95, True), (0.05, 1.0, False), (0.5, 0.6, False), (None, None, False)])
+def test_places_whose_pixels_are_the_fakes_show_the_same_footage(pixels, certainty, copied):
+    # as another crop of it at another frame rate does, whose motion is not quite the same
+    _, found = trace(fake_of(0), [candidate(0), candidate(1), candidate(2)])
+    first, second, third = (next(f for f in found if f.hypothesis.source == f"source_{seed}.mp4")
+                            for seed in range(3))
+    marked = mark_copies([third, *(replace(f, hypothesis=replace(
+        f.hypothesis, pixel_score=score, certainty=sure)) for f, score, sure in (
+            (first, 0.4, 1.0), (second, pixels, certainty)))])
+    assert [f.hypothesis.copy_of for f in marked] == [None, None, "source_0.mp4" if copied else None]
 
 
 @pytest.mark.parametrize("window, elsewhere", [

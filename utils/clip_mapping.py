@@ -32,7 +32,8 @@ MAX_STRETCH = 1.35  # largest ratio of the axes' scales of a plausible mapping
 GOOD = 0.6  # agreement of a guess beside which no local features are needed
 CROP_SIDE = 128  # pixels of the longer side of the source's pictures in which a crop is looked for
 CROP_SIZES = np.geomspace(1.0, 0.25, 15)  # of the largest one that fits
-CROP_AGREES = 0.5  # agreement without which it is not believed: strangers' heads are alike, too
+CROP_PROMISES = 0.25  # agreement of the part that is most like it, from which on it is polished:
+# strangers' have that seldom
 AGREES = 0.4  # agreement from which on the pictures count as lying on each other
 
 
@@ -118,27 +119,27 @@ def find_mapping(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
     slopes = [gradients(fake) for fake in small_fakes]
     tried, scores = [], []
 
-    def judge(found: list[np.ndarray], least: float = -1.0) -> None:
-        for guess in found:
-            if plausible(guess):
-                small = rescaled(guess, fake_scale, source_scale)
-                score = agreement(slopes, small_sources, small)
-                if score >= least:
-                    tried.append(small)
-                    scores.append(score)
+    def judge(small: np.ndarray, least: float = -1.0) -> None:
+        if plausible(small):
+            score = agreement(slopes, small_sources, small)
+            if score >= least:
+                tried.append(small)
+                scores.append(score)
 
-    judge([*guesses, *plain_mappings(fakes[0], sources[0])])
+    def judge_all(guesses: list[np.ndarray]) -> None:
+        for guess in guesses:
+            judge(rescaled(guess, fake_scale, source_scale))
+
+    judge_all([*guesses, *plain_mappings(fakes[0], sources[0])])
     if max(scores) < GOOD:
         features = features or (lambda moment: everywhere(fakes[moment], fake=True))
-        judge(pooled_features(features, sources, fakes[0].shape[1]))
+        judge_all(pooled_features(features, sources, fakes[0].shape[1]))
     if max(scores) < AGREES:
         crop = as_crop(small_fakes, small_sources)
-        judge([rescaled(crop, 1 / fake_scale, 1 / source_scale)], CROP_AGREES)
+        if agreement(slopes, small_sources, crop) >= CROP_PROMISES:
+            judge(polish(small_fakes, small_sources, crop), AGREES)
     best = tried[int(np.argmax(scores))]
-    polished = polish(small_fakes, small_sources, best)
-    if polished is not None and plausible(polished):
-        tried.append(polished)
-        scores.append(agreement(slopes, small_sources, polished))
+    judge(polish(small_fakes, small_sources, best))
     best = int(np.argmax(scores))
     return ClipMapping(rescaled(tried[best], 1 / fake_scale, 1 / source_scale), flip,
                        float(scores[best]))
@@ -261,8 +262,8 @@ def block_sums(values: np.ndarray) -> np.ndarray:
 
 
 def polish(fakes: list[np.ndarray], sources: list[np.ndarray],
-           matrix: np.ndarray) -> np.ndarray | None:
-    """The mapping after ECC over a few moments, averaged; None where it does not converge."""
+           matrix: np.ndarray) -> np.ndarray:
+    """The mapping after ECC over a few moments, averaged; as it was where it does not converge."""
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 60, 1e-4)
     found = []
     for fake, source in zip(*(some(clip, POLISH_MOMENTS) for clip in (fakes, sources))):
@@ -272,4 +273,4 @@ def polish(fakes: list[np.ndarray], sources: list[np.ndarray],
         except cv2.error:  # it raises where it does not converge
             continue
         found.append(better.astype(np.float64))
-    return np.median(found, axis=0) if found else None
+    return np.median(found, axis=0) if found else matrix

@@ -33,6 +33,9 @@ FITS_WELL = 0.8  # fake whose stretches are not looked for at other rates
 REFINED = 8  # places looked at more closely per fake
 CLOSE = 0.15  # behind the best motion score, at most, for a copy of the best place's footage
 SAME_FOOTAGE = 0.8  # least score of two sources against each other that makes them copies
+SAME_PIXELS, TOLD_FRAMES = 0.1, 0.9  # pixel score of places, and certainty, from which on all of
+# them show what the fake was made from: strangers, and other takes of the same person, had less in
+# over 1,300 traced fakes
 MOST_GAINS = 1 << 25  # numbers of 4 bytes in a fake's gain tables; the least promising ones go
 PROMISING = 24  # frame pairs that a table is to explain to be promising
 STRETCH_RATES = 3  # best places whose rates the stretches of a fake may have
@@ -228,16 +231,33 @@ def refined(place: Place) -> Found:
 
 
 def mark_copies(found: list[Found]) -> list[Found]:
-    """Say of places in other sources than the best one's that they show the same footage."""
+    """Say of places that they show the same footage as a better one in another source: single
+    pixels and their moments are the fake's in both, or both move as the best one does."""
     if not found:
         return []
-    best = found[0]
-    shown = _seen_there(best)
-    return [best, *(replace(f, hypothesis=replace(f.hypothesis, copy_of=best.hypothesis.source))
-                    if f.hypothesis.source != best.hypothesis.source
-                    and f.hypothesis.motion_score > best.hypothesis.motion_score - CLOSE
-                    and grid_score(shown, _seen_there(f)) >= SAME_FOOTAGE else f
-                    for f in found[1:])]
+    best, shown = found[0], [one for one in found if _shows_its_pixels(one)]
+    motion = _seen_there(best)
+
+    def copied(one: Found) -> Found | None:
+        """The place whose footage it shows, too."""
+        if _shows_its_pixels(one):
+            return shown[0]
+        h = one.hypothesis
+        return best if (h.motion_score > best.hypothesis.motion_score - CLOSE
+                        and grid_score(motion, _seen_there(one)) >= SAME_FOOTAGE) else None
+
+    def marked(one: Found) -> Found:
+        h, other = one.hypothesis, copied(one)
+        if other is None or other.hypothesis.source == h.source:
+            return one
+        return replace(one, hypothesis=replace(h, copy_of=other.hypothesis.source))
+
+    return [best, *map(marked, found[1:])]
+
+
+def _shows_its_pixels(one: Found) -> bool:
+    h = one.hypothesis
+    return (h.pixel_score or 0.0) >= SAME_PIXELS and (h.certainty or 0.0) >= TOLD_FRAMES
 
 
 def _seen_there(found: Found) -> MotionGrid:
