@@ -44,6 +44,7 @@ from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
 from utils.paths import clearly_seen, cut_prices, find_stretches, seen_stretches, torn_stretches
 from utils.report import write_reports
+from utils.relative_path import relative_path
 from utils.scene_index import indexed_ids, read_ranking
 from utils.sections import in_sections
 from utils.side_by_side import Roots
@@ -195,17 +196,17 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                  "motion_embedder": tools.scorer and tools.scorer.embedder.identity}
     if not tools.overwrite and is_answered(fake_id, tools.trace_root, made_with):
         return False
-    answers = trace_as_shown(fake_id, record, made_with, load, tools)
-    path = None
-    if not answer.clearly_traced(answer.rows_of(answers)):
-        picture, mask = tools.fake_roots.picture, tools.fake_roots.mask
-        path = camera_path(partial(picture, fake_id), partial(mask, fake_id), record.frames)
-    if path:
-        steady = trace_as_shown(fake_id, record, made_with, load, tools, path)
+    answers, path = trace_as_shown(fake_id, record, made_with, load, tools), None
+    picture, mask = (partial(read, fake_id)
+                     for read in (tools.fake_roots.picture, tools.fake_roots.mask))
+    for find_path in (lambda: camera_path(picture, mask, record.frames),
+                      lambda: relative_path(picture, record.frames, record.fps,
+                                            answer.places_of(answers), tools.index.pictures)):
+        if answer.clearly_traced(answer.rows_of(answers)) or not (other := find_path()):
+            continue
+        steady = trace_as_shown(fake_id, record, made_with, load, tools, other)
         if answer.says_more(answer.rows_of(steady), answer.rows_of(answers)):
-            answers = steady
-        else:
-            path = None
+            answers, path = steady, other
     write_json(fake_result_path(tools.trace_root, fake_id),
                result(record, answers, made_with, path))
     return True

@@ -10,6 +10,7 @@ from utils.decision import Hypothesis
 from utils.registration import MIN_INLIERS
 from utils.source_motion import IndexedSource
 from utils.tables import Trace
+from utils.views import Found
 
 SAME_RUN = 6  # frames by which a stretch may miss where the one before was going
 LESS_DOUBT = 0.5  # share of the doubt in the frames of a fake as it is, that steadying it may leave
@@ -61,6 +62,12 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
 def rows_of(answers: list[dict]) -> list[Trace]:
     """The rows of traces.csv of a fake's stretches."""
     return [one["trace"] for one in answers]
+
+
+def places_of(answers: list[dict]) -> list[tuple[int, Found]]:
+    """All places that were found for a fake's stretches, and the frame of the fake that each of them
+    begins with, stretch by stretch, best motion first."""
+    return [(one["trace"].fake_start_frame, place) for one in answers for place in one["found"]]
 
 
 def rejected_joined(parts: Sequence[dict], stretches: Sequence[tuple[int, int]],

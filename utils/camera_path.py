@@ -6,7 +6,7 @@ by pyramidal Lucas-Kanade (Bouguet 2001) from where the frame before has them, a
 that most of them agree on (RANSAC).
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -117,7 +117,7 @@ def _path(background: Background, frames: Sequence[int], quality: float) -> Came
             if found is None:
                 return None
             before, path[frame] = grey, found.path
-    return path if _moves(path.values(), key.grey.shape) else {}
+    return path if moves(path.values(), key.grey.shape) else {}
 
 
 def _followed(key: Followed, grey: np.ndarray, near: np.ndarray) -> Found | None:
@@ -141,13 +141,14 @@ def _followed(key: Followed, grey: np.ndarray, near: np.ndarray) -> Found | None
 def _stands_still(key: Followed, others: Iterable[np.ndarray]) -> bool:
     """Whether the corners of a frame are where they were in some others, [H, W]."""
     found = [_followed(key, grey, key.path) for grey in others]
-    return all(found) and not _moves([one.path for one in found], key.grey.shape)
+    return all(found) and not moves([one.path for one in found], key.grey.shape)
 
 
-def _moves(path: Collection[np.ndarray], shape: tuple[int, int]) -> bool:
-    """Whether the corners of the picture, [H, W], move by more than what tracking errs by."""
+def moves(path: Iterable[np.ndarray], shape: tuple[int, int]) -> bool:
+    """Whether the corners of the picture, [H, W], move by more than what tracking errs by; path: of
+    similarities [2, 3] or [3, 3]."""
     height, width = shape
     ends = np.float64([[(0, 0), (width, 0), (0, height), (width, height)]])
-    off = [cv2.perspectiveTransform(ends, matrix) - ends for matrix in path]
+    off = [cv2.transform(ends, matrix[:2]) - ends for matrix in path]
     return float(np.sqrt(np.mean(np.square(off)) * 2)) > MOVES * max(shape)
 

@@ -91,3 +91,8 @@ def square_mapping(matrix: np.ndarray, fake_square: tuple[float, float, float],
     x, y, side = source_square
     to_unit = np.array([[1 / side, 0, -x / side], [0, 1 / side, -y / side], [0, 0, 1]])
     return (to_unit @ np.vstack([matrix, [0, 0, 1]]) @ from_unit)[:2]
+
+
+def mirror_image(width: int) -> np.ndarray:
+    """[3, 3], takes the pixels of a picture to those of its mirror image, and back."""
+    return np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from utils.fake_motion import FakeRoots
-from utils.geometry import Rectangle, largest_rectangle
+from utils.geometry import Rectangle, largest_rectangle, mirror_image
 
 CameraPath = dict[int, np.ndarray]  # of every frame the similarity [2, 3] to the middle one
 
@@ -53,8 +53,6 @@ def steadied_candidates(candidates: Sequence[dict], path: CameraPath, width: int
 
 def _mapping(candidate: dict, matrix: np.ndarray, width: int) -> list[list[float]]:
     """The mapping of a candidate that starts from a steadied frame; matrix: of that frame."""
-    mirror = np.eye(3)
-    if candidate["flip"]:
-        mirror[0] = -1, 0, width - 1
+    mirror = mirror_image(width) if candidate["flip"] else np.eye(3)
     steady = mirror @ np.vstack([matrix, [0, 0, 1]]) @ mirror
     return (np.vstack([candidate["mapping"], [0, 0, 1]]) @ np.linalg.inv(steady))[:2].tolist()
