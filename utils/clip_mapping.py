@@ -104,13 +104,14 @@ def first_guesses(candidate: dict, flip: bool, fake_square: Square | None,
 
 def find_mapping(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
                  guesses: list[np.ndarray],
-                 features: Callable[[int], Keypoints] | None = None) -> ClipMapping:
+                 features: Callable[[int], Keypoints] | None = None,
+                 guessed: bool = False) -> ClipMapping:
     """How the source's picture lies in the fake's.
 
     fakes, sources: [H, W, 3] uint8 BGR, the same moments of both; guesses: mappings [2, 3] to try
     beside the plain one and, where none of them is good, those found by local features or, in the
     end, as a crop; features: gives those of a moment of the fake, of its mirror image if `flip`,
-    where they are known already.
+    where they are known already; guessed: one of the guesses is near, and nothing else is tried.
     """
     if flip:
         fakes = [np.ascontiguousarray(fake[:, ::-1]) for fake in fakes]
@@ -131,10 +132,10 @@ def find_mapping(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
             judge(rescaled(guess, fake_scale, source_scale))
 
     judge_all([*guesses, *plain_mappings(fakes[0], sources[0])])
-    if max(scores) < GOOD:
+    if max(scores) < GOOD and not guessed:
         features = features or (lambda moment: everywhere(fakes[moment], fake=True))
         judge_all(pooled_features(features, sources, fakes[0].shape[1]))
-    if max(scores) < AGREES:
+    if max(scores) < AGREES and not guessed:
         crop = as_crop(small_fakes, small_sources)
         if agreement(slopes, small_sources, crop) >= CROP_PROMISES:
             judge(polish(small_fakes, small_sources, crop), AGREES)

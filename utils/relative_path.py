@@ -9,6 +9,7 @@ and more to either side. How the mapping changes along that line is the path.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import cv2
 import numpy as np
@@ -23,7 +24,8 @@ from utils.video import Frame, VideoError
 from utils.views import Found, alignment_of
 
 SIDE = 320  # pixels of the longer side of the pictures that are laid on each other
-SOURCES, LINES = 2, 3  # tried, of those whose pictures agree or which step 4 verified; and places
+SOURCES, LINES = 2, 3  # tried, of those that may well be seen in the fake; and places in each
+SAME_SCENE = 0.8  # scene score from which on a source may well be
 MOST_FRAMES = 500  # of a fake
 MOST_READ = 900  # frames of a source; 160 MB at most
 GLANCES, MOMENTS = 5, 9  # frames of the fake by which lines are told apart, and are moved
@@ -38,35 +40,54 @@ DEGREE, SMOOTH_PX = 3, 0.4  # of a path in time; and by how much of SIDE the map
 class Line:
     """Source frames of all of a fake's frames, if time runs evenly."""
 
-    source: IndexedSource
-    flip: bool
     start: float
     rate: float
 
     def moved(self, frames: int) -> "Line":
-        return Line(self.source, self.flip, self.start + frames, self.rate)
+        """The line so many source frames later."""
+        return Line(self.start + frames, self.rate)
 
     def at(self, position: int) -> int:
         """Source frame of the fake's frame at a position."""
         return int(np.floor(self.start + self.rate * position + 0.5))
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A source that may be seen in a fake, and where to begin."""
+
+    source: IndexedSource
+    flip: bool
+    lines: list[Line]  # the likeliest first
+    guess: np.ndarray | None  # mapping [2, 3] of the whole pictures
+
+
 @dataclass
 class Laid:
-    """Frames of a fake laid on frames of a source."""
+    """Frames of a fake laid on frames of a source, as far as these were read."""
 
     fake: Callable[[int], np.ndarray]  # position -> picture
-    source: dict[int, np.ndarray]
+    read_frames: Callable[[Collection[int]], Iterator[Frame]]  # of the source
+    scale: float  # of its pictures
     flip: bool
+    guess: np.ndarray | None = None  # mapping [2, 3] to begin with
+    source: dict[int, np.ndarray] = field(default_factory=dict)
     near: dict[int, np.ndarray] = field(default_factory=dict)  # position -> mapping that fitted last
     known: dict[tuple[int, int], ClipMapping] = field(default_factory=dict)
+
+    def read(self, frames: Iterable[int]) -> None:
+        """Read more of the source. Raises VideoError."""
+        for frame in self.read_frames(set(frames) - set(self.source)):
+            self.source[frame.index] = scaled(frame.image, self.scale)
 
     def mapping(self, position: int, frame: int) -> ClipMapping | None:
         """How a frame of the source lies in one of the fake; None if it is not there."""
         if (position, frame) not in self.known and frame in self.source:
-            guesses = [self.near[min(self.near, key=lambda other: abs(other - position))]
-                       ] if self.near else []
-            found = find_mapping([self.fake(position)], [self.source[frame]], self.flip, guesses)
+            guesses = [] if self.guess is None else [self.guess]
+            if self.near:
+                guesses = [self.near[min(self.near, key=lambda other: abs(other - position))]]
+            found = find_mapping([self.fake(position)], [self.source[frame]], self.flip, guesses,
+                                 guessed=bool(self.near))
             self.known[position, frame] = found
             if found.fits:
                 self.near[position] = found.matrix
@@ -106,52 +127,73 @@ def relative_path(picture: Callable[[int], np.ndarray], frames: Sequence[int], f
             pictures[position] = scaled(picture(frames[position]), scale)
         return pictures[position]
 
-    for lines in lines_of(list(places), frames, fps):
+    glances, tried = evenly_spaced(len(frames), GLANCES), []
+    for trial in trials_of(list(places), frames, fps):
+        record = trial.source.record
+        source_scale = min(1.0, SIDE / max(record.width, record.height))
+        laid = Laid(fake, partial(read_source, trial.source), source_scale, trial.flip,
+                    None if trial.guess is None else rescaled(trial.guess, scale, source_scale))
         try:
-            source = read_lines(lines, len(frames), read_source)
+            laid.read(trial.lines[0].at(position) for position in glances)
+            if stands_still(laid, trial.lines[0], glances):
+                return None
+            laid.read(around(trial.lines, len(frames)))
         except VideoError:
             continue
-        laid = Laid(fake, source, lines[0].flip)
-        path = _path(laid, lines, len(frames))
-        if path is not None:
-            return {frame: rescaled(matrix, 1 / scale, 1 / scale)
-                    for frame, matrix in zip(frames, path)}
-    return None
+        tried.append((max(laid.agreement(line, glances) for line in trial.lines), laid, trial))
+    agreement, laid, trial = max(tried, key=lambda one: one[0], default=(-1.0, None, None))
+    path = _path(laid, trial.lines, len(frames)) if agreement >= AGREES else None
+    if path is None:
+        return None
+    return {frame: rescaled(matrix, 1 / scale, 1 / scale) for frame, matrix in zip(frames, path)}
 
 
-def lines_of(places: list[tuple[int, Found]], frames: Sequence[int],
-             fps: float) -> Iterator[list[Line]]:
-    """Lines to begin with, source by source: those of its best places, and some all over it."""
+def trials_of(places: list[tuple[int, Found]], frames: Sequence[int],
+              fps: float) -> Iterator[Trial]:
+    """Sources to try, the likeliest first: lines of their best places, and some all over them."""
     groups: dict[tuple[str, bool], list[tuple[int, Found]]] = {}
     for first, one in places:
-        if seen_there(one):
+        if may_be_seen(one):
             groups.setdefault((one.hypothesis.source, bool(one.view.flip)), []).append((first, one))
-    likeliest = sorted(groups.values(), key=lambda group: -max(
-        one.hypothesis.picture_score or 0.0 for _, one in group))
-    for group in likeliest[:SOURCES]:
+
+    def likely(group: list[tuple[int, Found]]) -> tuple:
+        candidate = group[0][1].view.candidate
+        return (any(one.hypothesis.pictures_agree for _, one in group), candidate["verified"],
+                max(one.hypothesis.picture_score or 0.0 for _, one in group))
+
+    for (_, flip), group in sorted(groups.items(), key=lambda item: likely(item[1]),
+                                   reverse=True)[:SOURCES]:
         view, lines = group[0][1].view, []
+        natural, span = view.source.fps / fps, len(frames) - 1
         for first, one in group[:LINES]:
             at = alignment_of(one)
             rate = (at[-1] - at[0]) / max(1, len(at) - 1)
-            lines.append(Line(view.source, bool(view.flip), at[0] - rate * frames.index(first), rate))
-        count, rate = len(view.source.all_times_s), view.source.fps / fps
+            line = Line(at[0] - rate * frames.index(first), rate)
+            lines += [line, Line(line.at(span // 2) - natural * (span // 2), natural)]
+        count = len(view.source.all_times_s)
         if count <= MOST_READ:
-            last = max(0.0, count - 1 - rate * (len(frames) - 1))
-            lines += [Line(view.source, bool(view.flip), float(start), rate)
+            last = max(0.0, count - 1 - natural * span)
+            lines += [Line(float(start), natural)
                       for start in np.linspace(0, last, 1 + int(np.ceil(last / APART)))]
-        yield lines
+        guesses = [one.mapping.matrix for _, one in group
+                   if one.mapping is not None and one.hypothesis.pictures_agree]
+        if view.candidate["mapping"] is not None and bool(view.candidate["flip"]) == flip:
+            guesses.append(np.array(view.candidate["mapping"]))
+        yield Trial(view.source, flip, lines, guesses[0] if guesses else None)
 
 
-def seen_there(one: Found) -> bool:
-    """Whether local features, or the pictures laid on each other, speak for a place's source."""
+def may_be_seen(one: Found) -> bool:
+    """Whether the pictures laid on each other, local features or the scene speak for a place's
+    source."""
     candidate = one.view.candidate
-    return one.hypothesis.pictures_agree or (candidate["verified"]
-                                             and bool(candidate["flip"]) == bool(one.view.flip))
+    if candidate["verified"]:
+        return bool(candidate["flip"]) == bool(one.view.flip)
+    return one.hypothesis.pictures_agree or one.hypothesis.scene_score >= SAME_SCENE
 
 
-def read_lines(lines: Sequence[Line], count: int, read_source: ReadSource) -> dict[int, np.ndarray]:
-    """The source's pictures, scaled down, along some lines and around them; of the first lines where
-    these are too many. Raises VideoError."""
+def around(lines: Sequence[Line], count: int) -> set[int]:
+    """Frames of a source along some lines of `count` frames and around them; along the first ones
+    where these are too many."""
     wanted: set[int] = set()
     for line in lines:
         low, high = sorted((line.at(0), line.at(count - 1)))
@@ -159,10 +201,7 @@ def read_lines(lines: Sequence[Line], count: int, read_source: ReadSource) -> di
         if wanted and len(wanted | more) > MOST_READ:
             break
         wanted |= more
-    found = {}
-    for frame in read_source(lines[0].source, wanted):
-        found[frame.index] = scaled(frame.image, min(1.0, SIDE / max(frame.image.shape[:2])))
-    return found
+    return wanted
 
 
 def scaled(image: np.ndarray, scale: float) -> np.ndarray:
@@ -174,24 +213,36 @@ def scaled(image: np.ndarray, scale: float) -> np.ndarray:
 def _path(laid: Laid, lines: Sequence[Line], count: int) -> np.ndarray | None:
     """The path [n, 2, 3] in pixels of the pictures that are laid; see relative_path()."""
     glances, positions = evenly_spaced(count, GLANCES), evenly_spaced(count, MOMENTS)
-    line = max(lines, key=lambda one: laid.agreement(one, glances))
-    if laid.agreement(line, glances) < AGREES:
+    ranked = sorted(dict.fromkeys(lines), key=lambda line: -laid.agreement(line, glances))
+    if stands_still(laid, ranked[0], glances):
         return None
-    if not moves(similarities(laid, laid.along(line, glances)).values(), laid.fake(0).shape[:2]):
-        return None
-    best = laid.agreement(line, positions)
-    for step in STEPS:
-        while True:
-            tried = [(laid.agreement(line.moved(by), positions), by) for by in (step, -step)]
-            agreement, by = max(tried)
-            if agreement <= best:
-                break
-            best, line = agreement, line.moved(by)
+    others = [line for line in ranked if line.rate != ranked[0].rate]
+    line = max((climbed(laid, line, positions) for line in (ranked[0], *others[:1])),
+               key=lambda line: laid.agreement(line, positions))
     found = {position: one for position, one in laid.along(line, range(count)).items() if one.fits}
     if len(found) < INSIDE * count:
         return None
     path = smooth(similarities(laid, found), count, laid.fake(0).shape[:2])
     return path if moves(path, laid.fake(0).shape[:2]) else None
+
+
+def stands_still(laid: Laid, line: Line, positions: Sequence[int]) -> bool:
+    """Whether the pictures agree along a line, and the fake's does not move against the source's."""
+    return (laid.agreement(line, positions) >= AGREES
+            and not moves(similarities(laid, laid.along(line, positions)).values(),
+                          laid.fake(0).shape[:2]))
+
+
+def climbed(laid: Laid, line: Line, positions: Sequence[int]) -> Line:
+    """A line moved to where the pictures agree best."""
+    for step in STEPS:
+        while True:
+            better = max((line, line.moved(step), line.moved(-step)),
+                         key=lambda one: laid.agreement(one, positions))
+            if better == line:
+                break
+            line = better
+    return line
 
 
 def similarities(laid: Laid, found: dict[int, ClipMapping]) -> dict[int, np.ndarray]:
