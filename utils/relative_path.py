@@ -77,7 +77,7 @@ class Laid:
 
     def read(self, frames: Iterable[int]) -> None:
         """Read more of the source. Raises VideoError."""
-        for frame in self.read_frames(set(frames) - set(self.source)):
+        for frame in self.read_frames({frame for frame in frames if frame >= 0} - set(self.source)):
             self.source[frame.index] = scaled(frame.image, self.scale)
 
     def mapping(self, position: int, frame: int) -> ClipMapping | None:
