@@ -9,9 +9,10 @@ Optical flow inside the person region gives motion features, of the fake and of 
 sources from step 4. The fake's are compared with every start frame of every candidate, at many
 rates, mirrored or not; of a long candidate, with those near the places that coarse motion proposes.
 At the best places the pictures are laid on each other, which confirms the place and its frames. A
-fake whose whole picture moves, by a zoom or in a hand, is steadied if it says more then. Writes
-`traces.csv`, one JSON per fake with the alternatives and the whole score curve, `report.html`, and
-each source's motion features, which the next fake uses again.
+fake whose whole picture moves, by a zoom or in a hand, is steadied, by its own background or by the
+source's pictures, if it says more then. Writes `traces.csv`, one JSON per fake with the
+alternatives and the whole score curve, `report.html`, and each source's motion features, which the
+next fake uses again.
 """
 
 if __name__ == "__main__":  # before the imports that take time

@@ -31,6 +31,7 @@ MOST_READ = 900  # frames of a source; 160 MB at most
 GLANCES, MOMENTS = 5, 9  # frames of the fake by which lines are told apart, and are moved
 APART = 20  # frames between lines all over a source
 STEPS = 8, 4, 2, 1  # frames by which a line is moved
+SEARCHES = 12  # pairs of pictures without a guess that fits, after which nothing else is tried
 INSIDE = 0.6  # least share of a line in the source, and of the frames whose pictures agree
 DEGREE, SMOOTH_PX = 3, 0.4  # of a path in time; and by how much of SIDE the mappings may leave it, on
 # the mean: what shakes more is followed frame by frame
@@ -87,7 +88,7 @@ class Laid:
             if self.near:
                 guesses = [self.near[min(self.near, key=lambda other: abs(other - position))]]
             found = find_mapping([self.fake(position)], [self.source[frame]], self.flip, guesses,
-                                 guessed=bool(self.near))
+                                 guessed=bool(self.near) or len(self.known) >= SEARCHES)
             self.known[position, frame] = found
             if found.fits:
                 self.near[position] = found.matrix
