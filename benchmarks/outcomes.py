@@ -114,12 +114,12 @@ def _fps(row: dict[str, str]) -> float | None:
     """Frames per second of a row's source, as its later end tells."""
     frame, seconds = max((float(row.get(f"{end}_frame") or 0), float(row.get(f"{end}_time_s") or 0))
                          for end in ("start", "end"))
-    return frame / seconds if seconds > 0 else None
+    return frame / seconds if frame > 0 and seconds > 0 else None
 
 
 def frame_rates(found: list[Found]) -> dict[str, float]:
     """Frames per second of every source of which a row tells, by the latest frame."""
-    latest = sorted((row for row in found if row.fps is not None),
+    latest = sorted((row for row in found if row.fps is not None and row.start is not None),
                     key=lambda row: max(row.start, row.end))
     return {row.source: row.fps for row in latest}
 
