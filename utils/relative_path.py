@@ -27,7 +27,7 @@ SIDE = 320  # pixels of the longer side of the pictures that are laid on each ot
 SOURCES, LINES = 2, 3  # tried, of those that may well be seen in the fake; and places in each
 SAME_SCENE = 0.8  # scene score from which on a source may well be
 MOST_FRAMES = 500  # of a fake
-MOST_READ = 900  # frames of a source; 160 MB at most
+MOST_READ = 600  # frames of a source; 180 MB at most, and as much for another source
 GLANCES, MOMENTS = 5, 9  # frames of the fake by which lines are told apart, and are moved
 APART = 20  # frames between lines all over a source
 STEPS = 8, 4, 2, 1  # frames by which a line is moved
@@ -129,11 +129,13 @@ def relative_path(picture: Callable[[int], np.ndarray], frames: Sequence[int], f
         return pictures[position]
 
     glances, tried = evenly_spaced(len(frames), GLANCES), []
+    known: dict[str, dict[int, np.ndarray]] = {}  # sources' pictures
     for trial in trials_of(list(places), frames, fps):
         record = trial.source.record
         source_scale = min(1.0, SIDE / max(record.width, record.height))
         laid = Laid(fake, partial(read_source, trial.source), source_scale, trial.flip,
-                    None if trial.guess is None else rescaled(trial.guess, scale, source_scale))
+                    None if trial.guess is None else rescaled(trial.guess, scale, source_scale),
+                    known.setdefault(record.file, {}))
         try:
             laid.read(trial.lines[0].at(position) for position in glances)
             if stands_still(laid, trial.lines[0], glances):
