@@ -105,6 +105,9 @@ def _unpack_into(archive: Path, folder: Path) -> None:
                 check_names(archive, file.namelist())
                 file.extractall(folder)
         elif name.endswith(TAR_ENDINGS):
+            if not hasattr(tarfile, "data_filter"):  # which keeps links and devices out
+                raise InputError(f"{archive}: this Python cannot unpack it safely; take 3.11.4 or "
+                                 "later, or unpack it yourself")
             with tarfile.open(archive) as file:
                 check_names(archive, file.getnames())
                 file.extractall(folder, filter="data")

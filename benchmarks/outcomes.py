@@ -56,10 +56,10 @@ class Outcome:
     found_source: str = ""
     found_start: int | None = None  # at the same frames of the fake as start and end; frames of the
     found_end: int | None = None  # found source
-    per_frame: float | None = None  # frames of the first source per frame of the found one, another
-    # copy of its footage; 1 where that is the first; None: not known
     iou: float = 0.0  # of the source frames as the row names them; 0 for another source
     confidence: float = 0.0
+    per_frame: float | None = 1.0  # frames of the first source per frame of the found one, which may
+    # be another copy of its footage; None: not known
 
     @property
     def right_source(self) -> bool:
@@ -73,16 +73,18 @@ class Outcome:
     @property
     def start_error(self) -> float:
         """Frames; infinite for another source or where no frames are given."""
-        return self._error(self.found_start, self.start)
+        return abs(self.off("start"))
 
     @property
     def end_error(self) -> float:
-        return self._error(self.found_end, self.end)
+        return abs(self.off("end"))
 
-    def _error(self, found: int | None, true: int | None) -> float:
+    def off(self, end: str) -> float:
+        """Found minus true frame at an end, "start" or "end"; as start_error."""
+        found, true = getattr(self, f"found_{end}"), getattr(self, end)
         if not self.frames_known or found is None:
             return float("inf")
-        return abs(round(found * self.per_frame) - true)
+        return round(found * self.per_frame) - true
 
     @property
     def right(self) -> bool:

@@ -87,8 +87,7 @@ def draw_shares(measures: Sequence[Measure], groups: Sequence[str], what: str) -
 def signed_errors(outcomes: Sequence[Outcome], end: str) -> np.ndarray:
     """Found minus true source frame at an end ("start" or "end") of the fakes that were given
     frames of the right source."""
-    return np.array([getattr(o, f"found_{end}") - getattr(o, end) for o in outcomes
-                     if np.isfinite(getattr(o, f"{end}_error"))], int)
+    return np.array([o.off(end) for o in outcomes if np.isfinite(o.off(end))], int)
 
 
 def error_counts(outcomes: Sequence[Outcome], end: str) -> dict[str, int]:
