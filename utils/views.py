@@ -35,7 +35,7 @@ CLOSE = 0.15  # behind the best motion score, at most, for a copy of the best pl
 SAME_FOOTAGE = 0.8  # least score of two sources against each other that makes them copies
 SAME_PIXELS, TOLD_FRAMES = 0.1, 0.9  # pixel score of places, and certainty, from which on all of
 # them show what the fake was made from: strangers, and other takes of the same person, had less in
-# over 1,300 traced fakes
+# over 1,200 traced fakes
 MOST_GAINS = 1 << 25  # numbers of 4 bytes in a fake's gain tables; the least promising ones go
 PROMISING = 24  # frame pairs that a table is to explain to be promising
 STRETCH_RATES = 3  # best places whose rates the stretches of a fake may have
