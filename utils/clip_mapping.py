@@ -152,9 +152,9 @@ def plausible(matrix: np.ndarray) -> bool:
     return bool(np.linalg.det(matrix[:, :2]) > 0 and large < MAX_STRETCH * small)
 
 
-def shrunk(image: np.ndarray) -> np.ndarray:
-    """The image, scaled down to WORK_SIDE where it is larger."""
-    scale = WORK_SIDE / max(image.shape[:2])
+def shrunk(image: np.ndarray, side: int = WORK_SIDE) -> np.ndarray:
+    """The image, its longer side scaled down to so many pixels where it is larger."""
+    scale = side / max(image.shape[:2])
     if scale >= 1:
         return image
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

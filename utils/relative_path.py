@@ -7,15 +7,15 @@ most alike: by the right frames they agree best, and the less the further from t
 and more to either side. How the mapping changes along that line is the path.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-import cv2
 import numpy as np
 
 from utils.camera_path import moves
-from utils.clip_mapping import AGREES, ClipMapping, find_mapping, rescaled
+from utils.clip_mapping import AGREES, ClipMapping, find_mapping, rescaled, shrunk
+from utils.confirm import ReadSource
 from utils.geometry import mirror_image
 from utils.layout import evenly_spaced
 from utils.source_motion import IndexedSource
@@ -68,8 +68,7 @@ class Laid:
     """Frames of a fake laid on frames of a source, as far as these were read."""
 
     fake: Callable[[int], np.ndarray]  # position -> picture
-    read_frames: Callable[[Collection[int]], Iterator[Frame]]  # of the source
-    scale: float  # of its pictures
+    read_frames: Callable[[set[int]], Iterator[Frame]]  # of the source
     flip: bool
     guess: np.ndarray | None = None  # mapping [2, 3] to begin with
     source: dict[int, np.ndarray] = field(default_factory=dict)
@@ -79,7 +78,7 @@ class Laid:
     def read(self, frames: Iterable[int]) -> None:
         """Read more of the source. Raises VideoError."""
         for frame in self.read_frames({frame for frame in frames if frame >= 0} - set(self.source)):
-            self.source[frame.index] = scaled(frame.image, self.scale)
+            self.source[frame.index] = shrunk(frame.image, SIDE)
 
     def mapping(self, position: int, frame: int) -> ClipMapping | None:
         """How a frame of the source lies in one of the fake; None if it is not there."""
@@ -106,11 +105,8 @@ class Laid:
                 if len(found) >= INSIDE * len(positions) else -1.0)
 
 
-ReadSource = Callable[[IndexedSource, Collection[int]], Iterator[Frame]]
-
-
 def relative_path(picture: Callable[[int], np.ndarray], frames: Sequence[int], fps: float,
-                  places: Iterable[tuple[int, Found]], read_source: ReadSource) -> CameraPath | None:
+                  places: Sequence[tuple[int, Found]], read_source: ReadSource) -> CameraPath | None:
     """Of every frame the similarity [2, 3] that takes its pixels to where they would be if the fake's
     picture had not moved against its source's, but stayed as in the middle frame.
 
@@ -125,16 +121,16 @@ def relative_path(picture: Callable[[int], np.ndarray], frames: Sequence[int], f
 
     def fake(position: int) -> np.ndarray:
         if position not in pictures:
-            pictures[position] = scaled(picture(frames[position]), scale)
+            pictures[position] = shrunk(picture(frames[position]), SIDE)
         return pictures[position]
 
     glances, tried = evenly_spaced(len(frames), GLANCES), []
     known: dict[str, dict[int, np.ndarray]] = {}  # sources' pictures
-    for trial in trials_of(list(places), frames, fps):
+    for trial in trials_of(places, frames, fps):
         record = trial.source.record
         source_scale = min(1.0, SIDE / max(record.width, record.height))
-        laid = Laid(fake, partial(read_source, trial.source), source_scale, trial.flip,
-                    None if trial.guess is None else rescaled(trial.guess, scale, source_scale),
+        guess = None if trial.guess is None else rescaled(trial.guess, scale, source_scale)
+        laid = Laid(fake, partial(read_source, trial.source), trial.flip, guess,
                     known.setdefault(record.file, {}))
         try:
             laid.read(trial.lines[0].at(position) for position in glances)
@@ -151,7 +147,7 @@ def relative_path(picture: Callable[[int], np.ndarray], frames: Sequence[int], f
     return {frame: rescaled(matrix, 1 / scale, 1 / scale) for frame, matrix in zip(frames, path)}
 
 
-def trials_of(places: list[tuple[int, Found]], frames: Sequence[int],
+def trials_of(places: Sequence[tuple[int, Found]], frames: Sequence[int],
               fps: float) -> Iterator[Trial]:
     """Sources to try, the likeliest first: lines of their best places, and some all over them."""
     groups: dict[tuple[str, bool], list[tuple[int, Found]]] = {}
@@ -205,12 +201,6 @@ def around(lines: Sequence[Line], count: int) -> set[int]:
             break
         wanted |= more
     return wanted
-
-
-def scaled(image: np.ndarray, scale: float) -> np.ndarray:
-    """A picture in another size."""
-    return image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale,
-                                               interpolation=cv2.INTER_AREA)
 
 
 def _path(laid: Laid, lines: Sequence[Line], count: int) -> np.ndarray | None:

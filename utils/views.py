@@ -34,8 +34,7 @@ REFINED = 8  # places looked at more closely per fake
 CLOSE = 0.15  # behind the best motion score, at most, for a copy of the best place's footage
 SAME_FOOTAGE = 0.8  # least score of two sources against each other that makes them copies
 SAME_PIXELS, TOLD_FRAMES = 0.1, 0.9  # pixel score of places, and certainty, from which on all of
-# them show what the fake was made from: strangers, and other takes of the same person, had less in
-# over 1,200 traced fakes
+# them show what the fake was made from: strangers and other takes have less; set by hand
 MOST_GAINS = 1 << 25  # numbers of 4 bytes in a fake's gain tables; the least promising ones go
 PROMISING = 24  # frame pairs that a table is to explain to be promising
 STRETCH_RATES = 3  # best places whose rates the stretches of a fake may have
@@ -235,13 +234,13 @@ def mark_copies(found: list[Found]) -> list[Found]:
     pixels and their moments are the fake's in both, or both move as the best one does."""
     if not found:
         return []
-    best, shown = found[0], [one for one in found if _shows_its_pixels(one)]
+    best, shown = found[0], next(filter(_shows_its_pixels, found), None)
     motion = _seen_there(best)
 
     def copied(one: Found) -> Found | None:
         """The place whose footage it shows, too."""
         if _shows_its_pixels(one):
-            return shown[0]
+            return shown
         h = one.hypothesis
         return best if (h.motion_score > best.hypothesis.motion_score - CLOSE
                         and grid_score(motion, _seen_there(one)) >= SAME_FOOTAGE) else None
