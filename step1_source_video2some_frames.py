@@ -24,7 +24,8 @@ from utils.gone import handle_gone
 from utils.layout import (VideoFile, VideoRecord, check_name, evenly_spaced, find_videos,
                           frame_name, fresh_folder, is_complete, largest_first, unchanged)
 from utils.locks import remove_leftovers
-from utils.video import VideoError, VideoInfo, VideoReader, count_packets, cut_short
+from utils.sparse_reader import Outline, SparseReader, outline_of
+from utils.video import VideoError, VideoInfo, cut_short
 
 
 def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./step1_source_frames/"),
@@ -70,17 +71,18 @@ def write_samples(video: VideoFile, number: int, folder: Path) -> tuple[VideoInf
     A container can promise more or fewer frames than the decoder gives. The spacing is then
     worked out again from the true count. Raises VideoError when that differs every time.
     """
-    frame_count = count_packets(video.path)
+    outline = outline_of(video.path)
+    frame_count = outline.count
     for _ in range(3):
         wanted = evenly_spaced(frame_count, number)
-        reader = VideoReader(video.path, wanted=set(wanted), threads=1)
+        reader = SparseReader(video.path, set(wanted), outline)
         for frame in reader:
             write_image(folder / frame_name(frame.index), frame.image)
         if reader.decoded == frame_count:
             return reader.info, frame_count, wanted
         for index in wanted:
             (folder / frame_name(index)).unlink(missing_ok=True)
-        frame_count = reader.decoded
+        frame_count, outline = reader.decoded, Outline(reader.decoded)
     raise VideoError(f"{video.path}: gives another number of frames each time; is it still being "
                      "written?")
 

@@ -106,18 +106,12 @@ class VideoReader:
         self.decoded = self._packets = 0
         start_time = None
         with open_container(self.path) as container:
-            stream = video_stream(container, self.path)
-            stream.thread_type = "SLICE"  # frame threads would lose frames beside damage
-            stream.codec_context.thread_count = self.threads
-            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-            promised = frames_promised(container, stream)
-            self._duration_s = (container.duration or 0) / av.time_base
+            stream, promised = self._begin(container)
             packets = self._counted(read_packets(container, stream))
             decoded = in_time(decode_packets(packets, stream), self.path, promised)
             for index, raw in enumerate(frame for frames in decoded for frame in frames):
                 self.decoded = index + 1
-                self._info = self._info or VideoInfo(float(rate_of(stream)), *_shown(raw),
-                                                     stream.frames, promised)
+                self._describe(raw, stream, promised)
                 time_s = raw.time or 0.0
                 start_time = time_s if start_time is None else start_time
                 self._last_s = time_s - start_time
@@ -125,6 +119,20 @@ class VideoReader:
                     yield Frame(index, time_s - start_time, self.convert(raw))
             for _ in in_time(packets, self.path, promised):
                 pass  # the decoder gave up, the container goes on
+
+    def _begin(self, container: av.container.InputContainer) -> tuple[av.VideoStream, int]:
+        """The stream, ready to be decoded, and how many frames the file promises."""
+        stream = video_stream(container, self.path)
+        stream.thread_type = "SLICE"  # frame threads would lose frames beside damage
+        stream.codec_context.thread_count = self.threads
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        self._duration_s = (container.duration or 0) / av.time_base
+        return stream, frames_promised(container, stream)
+
+    def _describe(self, raw: av.VideoFrame, stream: av.VideoStream, promised: int) -> None:
+        """Keep what the first frame tells."""
+        self._info = self._info or VideoInfo(float(rate_of(stream)), *_shown(raw), stream.frames,
+                                             promised)
 
     def _counted(self, packets: Iterator[av.Packet | None]) -> Iterator[av.Packet | None]:
         for packet in packets:

@@ -1,0 +1,169 @@
+"""A few frames of an H.264 video, without decoding the pictures that they do not need.
+
+Where step 1 takes ten frames of a film, nearly all of its pictures serve none of them. An H.264
+decoder needs, for one picture, those between it and the IDR picture before it, and of them only
+what others may refer to (nal_ref_idc, ITU-T H.264, 7.4.1). In MP4, MOV, Matroska and FLV files the
+packets tell both: they are made of NAL units, each with its length before it (ISO/IEC 14496-15).
+
+A frame keeps the number that VideoReader gives it. That is the rank of its packet by time, as long
+as every packet gives one frame. What the packets tell against that (units that are no whole ones,
+times that are missing or the same), and what the decoder does (no frame for a packet, another one
+than is due, a damaged one), makes VideoReader decode the file. Damage in the pictures left out is
+seen only as far as it breaks the units that a packet is made of.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import chain, compress
+from pathlib import Path
+
+import av
+import numpy as np
+
+from utils import video
+from utils.video import Frame, VideoReader
+
+SLICES = {1, 2, 3, 4, 5}  # nal_unit_type, ITU-T H.264, table 7-1: of coded pictures,
+IDR = 5  # of pictures that nothing behind them looks past, and
+PARAMETERS = {7, 8, 13, 15}  # of what is needed to decode any
+
+
+class _Inexact(Exception):
+    """Only decoding all of it tells what the frames of this file are."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What the packets of a video tell without being decoded."""
+
+    count: int  # of them
+    times: np.ndarray | None = None  # [count] int64, presentation stamps in the order of decoding;
+    # None where only decoding tells the frames apart
+    begins: np.ndarray | None = None  # [count] bool: decoding can begin here
+    referred: np.ndarray | None = None  # [count] bool: other pictures may refer to this one
+
+    def needed(self, wanted: Collection[int]) -> np.ndarray:
+        """[count] bool: the packets that have to be decoded for the frames with these indices."""
+        needed = np.zeros(self.count, bool)
+        for packet in np.argsort(self.times)[sorted(wanted)]:
+            begin = np.flatnonzero(self.begins[:packet + 1])[-1]
+            needed[begin:packet] |= self.referred[begin:packet]
+            needed[packet] = True
+        return needed
+
+
+def outline_of(path: Path) -> Outline:
+    """The packets of a video's first stream, as count_packets() counts them.
+
+    Nothing is decoded. Raises VideoError when the file cannot be read.
+    """
+    with video.open_container(path) as container:
+        stream = video.video_stream(container, path)
+        length_bytes = _length_bytes(stream)
+        told, count = [], 0
+        for packet in _in_time(container, stream, path):
+            count += 1
+            if length_bytes:
+                try:
+                    told.append((_stamp(packet), *_picture(memoryview(packet), length_bytes)))
+                except _Inexact:
+                    length_bytes = 0
+    if not length_bytes or not told:
+        return Outline(count)
+    times, begins, referred = (np.array(kind) for kind in zip(*told))
+    latest = np.maximum.accumulate(times)
+    soonest = np.minimum.accumulate(times[::-1])[::-1]
+    in_order = begins[0] and (latest[:-1] < soonest[1:])[begins[1:]].all()
+    if not in_order or len(np.unique(times)) < count:
+        return Outline(count)
+    return Outline(count, times, begins, referred)
+
+
+class SparseReader(VideoReader):
+    """VideoReader for a few frames; `outline` is outline_of() the file.
+
+    Where decoding all of it turns out to be necessary, frames that were given before are given
+    again, and `decoded` is then what the decoder gave. Raises VideoError as VideoReader does.
+    """
+
+    def __init__(self, path: Path, wanted: Collection[int], outline: Outline):
+        super().__init__(path, wanted, threads=1)
+        self.outline = outline
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self.outline.times is not None:
+            try:
+                yield from self._chosen()
+                return
+            except _Inexact:
+                pass
+        yield from super().__iter__()
+
+    def _chosen(self) -> Iterator[Frame]:
+        """The wanted frames. Raises _Inexact when the decoder gives others than it should."""
+        needed = self.outline.needed(self.wanted)
+        order = np.argsort(self.outline.times)
+        stamps = self.outline.times[order]
+        due = compress(enumerate(stamps.tolist()), needed[order])
+        with video.open_container(self.path) as container:
+            stream, promised = self._begin(container)
+            packets = compress(_in_time(container, stream, self.path), needed)
+            decoded = video.decode_packets(chain(packets, [None]), stream)
+            for raw in chain.from_iterable(decoded):
+                index, stamp = next(due, (None, None))
+                if raw.pts != stamp or raw.is_corrupt or raw.interlaced_frame:
+                    raise _Inexact
+                self._describe(raw, stream, promised)
+                if index in self.wanted:
+                    yield Frame(index, float((stamp - stamps[0]) * stream.time_base),
+                                self.convert(raw))
+            if next(due, None) is not None:
+                raise _Inexact
+            self._last_s = float((stamps[-1] - stamps[0]) * stream.time_base)
+        self.decoded = self._packets = self.outline.count
+
+
+def _in_time(container: av.container.InputContainer, stream: av.VideoStream,
+             path: Path) -> Iterator[av.Packet]:
+    """Packets that carry data."""
+    packets = video.read_packets(container, stream)
+    promised = video.frames_promised(container, stream)
+    return filter(video.carries_data, video.in_time(packets, path, promised))
+
+
+def _length_bytes(stream: av.VideoStream) -> int:
+    """Bytes of the length before each NAL unit; 0 where the packets are not H.264 of this form."""
+    configuration = stream.codec_context.extradata or b""
+    if stream.codec_context.name != "h264" or len(configuration) < 7 or configuration[0] != 1:
+        return 0
+    return 1 + (configuration[4] & 3)
+
+
+def _stamp(packet: av.Packet) -> int:
+    """Presentation stamp. Raises _Inexact where it is missing, or the packet's frame not shown."""
+    if packet.pts is None or packet.is_discard or packet.is_corrupt:
+        raise _Inexact
+    return packet.pts
+
+
+def _picture(data: memoryview, length_bytes: int) -> tuple[bool, bool]:
+    """Whether decoding can begin at a packet, and whether other pictures may refer to its.
+
+    Raises _Inexact when it is not made of whole NAL units, or not of one picture.
+    """
+    at, kinds, referred = 0, set(), False
+    while at < len(data):
+        size = int.from_bytes(data[at:at + length_bytes])
+        at += length_bytes + size
+        if not size or at > len(data):
+            raise _Inexact
+        header = data[at - size]
+        kind = header & 31
+        if header & 128 or not kind:  # forbidden_zero_bit; a type that is not specified
+            raise _Inexact
+        kinds.add(kind)
+        referred |= kind in SLICES and header & 96 > 0
+    begins = IDR in kinds
+    if not kinds & SLICES or kinds & PARAMETERS and not begins:
+        raise _Inexact
+    return begins, referred or bool(kinds & PARAMETERS)
