@@ -66,7 +66,7 @@ def test_what_is_not_needed_is_not_decoded(tmp_path, name, fed):
     options, most = SPARSE[name]
     clip = numbered_clip(tmp_path / name, COUNT, **options)
     outline = check(clip)
-    assert outline.count == count_packets(clip) == COUNT and outline.times is not None
+    assert outline.count == count_packets(clip) == COUNT and outline.stamps is not None
     fed.clear()
     wanted = set(evenly_spaced(COUNT, 10))
     found = list(SparseReader(clip, wanted, outline))
@@ -88,11 +88,18 @@ def test_any_number_of_frames(tmp_path, number):
     check(numbered_clip(tmp_path / "clip.mp4", COUNT, **SPARSE["b frames.mp4"][0]), number)
 
 
+def test_frames_that_are_not_there_are_left_out(tmp_path):
+    clip = numbered_clip(tmp_path / "clip.mp4", COUNT, **SPARSE["b frames.mp4"][0])
+    for wanted in (set(), {COUNT + 5}, {-1, 70, COUNT}):
+        found = [frame.index for frame in SparseReader(clip, wanted, outline_of(clip))]
+        assert found == sorted(wanted & {70})
+
+
 @pytest.mark.parametrize("quarter_turns", [1, 2])
 def test_rotated(tmp_path, quarter_turns):
     clip = numbered_clip(tmp_path / "clip.mp4", COUNT, bf="3", g="20")
     set_rotation(clip, quarter_turns)
-    assert check(clip).times is not None
+    assert check(clip).stamps is not None
 
 
 def test_an_outline_of_another_file_does_no_harm(tmp_path):
@@ -100,7 +107,7 @@ def test_an_outline_of_another_file_does_no_harm(tmp_path):
     others = [outline_of(numbered_clip(tmp_path / f"{number}.mp4", count, bf=bf, g="10"))
               for number, (count, bf) in enumerate([(COUNT, "0"), (COUNT - 10, "3"), (140, "3")])]
     whole = outline_of(clip)
-    others.append(Outline(COUNT, whole.times, whole.begins, np.roll(whole.referred, 1)))
+    others.append(Outline(COUNT, whole.stamps, whole.begins, np.roll(whole.referred, 1)))
     for outline in others:
         found = {frame.index: frame for frame in SparseReader(clip, {30, 55, 80}, outline)}
         assert [number_of(found[index].image) for index in (30, 55, 80)] == [30, 55, 80]
@@ -113,7 +120,7 @@ def test_a_damaged_file_is_decoded_as_a_whole(tmp_path, change):
     middle, size = len(content) // 2, len(content) // 20
     content[middle:middle + size] = bytes(size) if change == "zeros" else rng.randbytes(size)
     clip.write_bytes(content)
-    assert check(clip).times is None
+    assert check(clip).stamps is None
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -26,6 +26,7 @@ from utils.video import Frame, VideoReader
 SLICES = {1, 2, 3, 4, 5}  # nal_unit_type, ITU-T H.264, table 7-1: of coded pictures,
 IDR = 5  # of pictures that nothing behind them looks past, and
 PARAMETERS = {7, 8, 13, 15}  # of what is needed to decode any
+SAME_S = 1e-6  # by which two times of one frame may differ
 
 
 class _Inexact(Exception):
@@ -37,15 +38,22 @@ class Outline:
     """What the packets of a video tell without being decoded."""
 
     count: int  # of them
-    times: np.ndarray | None = None  # [count] int64, presentation stamps in the order of decoding;
+    stamps: np.ndarray | None = None  # [count] int64, of presentation, in the order of decoding;
     # None where only decoding tells the frames apart
     begins: np.ndarray | None = None  # [count] bool: decoding can begin here
     referred: np.ndarray | None = None  # [count] bool: other pictures may refer to this one
+    stamp_s: float = 0.0  # seconds of a stamp
+
+    def is_of(self, times_s: np.ndarray) -> bool:
+        """Whether these, [T], are the times from the first frame on that its packets have."""
+        return (self.stamps is not None and len(times_s) == self.count and np.allclose(
+            (np.sort(self.stamps) - self.stamps.min()) * self.stamp_s, times_s, 0, SAME_S))
 
     def needed(self, wanted: Collection[int]) -> np.ndarray:
         """[count] bool: the packets that have to be decoded for the frames with these indices."""
         needed = np.zeros(self.count, bool)
-        for packet in np.argsort(self.times)[sorted(wanted)]:
+        shown = [index for index in wanted if 0 <= index < self.count]
+        for packet in np.argsort(self.stamps)[shown]:
             begin = np.flatnonzero(self.begins[:packet + 1])[-1]
             needed[begin:packet] |= self.referred[begin:packet]
             needed[packet] = True
@@ -60,7 +68,7 @@ def outline_of(path: Path) -> Outline:
     with video.open_container(path) as container:
         stream = video.video_stream(container, path)
         length_bytes = _length_bytes(stream)
-        told, count = [], 0
+        told, count, stamp_s = [], 0, float(stream.time_base)
         for packet in _in_time(container, stream, path):
             count += 1
             if length_bytes:
@@ -70,13 +78,13 @@ def outline_of(path: Path) -> Outline:
                     length_bytes = 0
     if not length_bytes or not told:
         return Outline(count)
-    times, begins, referred = (np.array(kind) for kind in zip(*told))
-    latest = np.maximum.accumulate(times)
-    soonest = np.minimum.accumulate(times[::-1])[::-1]
+    stamps, begins, referred = (np.array(kind) for kind in zip(*told))
+    latest = np.maximum.accumulate(stamps)
+    soonest = np.minimum.accumulate(stamps[::-1])[::-1]
     in_order = begins[0] and (latest[:-1] < soonest[1:])[begins[1:]].all()
-    if not in_order or len(np.unique(times)) < count:
+    if not in_order or len(np.unique(stamps)) < count:
         return Outline(count)
-    return Outline(count, times, begins, referred)
+    return Outline(count, stamps, begins, referred, stamp_s)
 
 
 class SparseReader(VideoReader):
@@ -91,7 +99,7 @@ class SparseReader(VideoReader):
         self.outline = outline
 
     def __iter__(self) -> Iterator[Frame]:
-        if self.outline.times is not None:
+        if self.outline.stamps is not None:
             try:
                 yield from self._chosen()
                 return
@@ -102,8 +110,8 @@ class SparseReader(VideoReader):
     def _chosen(self) -> Iterator[Frame]:
         """The wanted frames. Raises _Inexact when the decoder gives others than it should."""
         needed = self.outline.needed(self.wanted)
-        order = np.argsort(self.outline.times)
-        stamps = self.outline.times[order]
+        order = np.argsort(self.outline.stamps)
+        stamps = self.outline.stamps[order]
         due = compress(enumerate(stamps.tolist()), needed[order])
         with video.open_container(self.path) as container:
             stream, promised = self._begin(container)
