@@ -188,9 +188,9 @@ def rough_places(scores: PairScores, natural: float = 1.0, keep: int = 5,
                   for start in _peaks(curve, keep)]
     kept: list[Alignment] = []
     for place in sorted(found, key=lambda p: -believed(p.score, p.rate, natural)):
-        if not any(same_place(place, other) for other in kept):
+        if len(kept) < keep and not any(same_place(place, other) for other in kept):
             kept.append(place)
-    return kept[:keep]
+    return kept
 
 
 def believed(score: float, rate: float, natural: float = 1.0) -> float:

@@ -9,7 +9,6 @@ other as they do from the start, or where a container cannot be sought, VideoRea
 """
 
 from collections.abc import Collection, Iterator
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -17,12 +16,10 @@ import av
 import numpy as np
 
 from utils import video
-from utils.sparse_reader import Outline, SparseReader, outline_of
 from utils.video import Frame, VideoReader
 
 NEAR = 300  # frames that are rather decoded than skipped; a group of pictures is often 250
 KEYS_BACK = 6  # key frames before the wanted frame that are tried as beginnings
-OUTLINES = 64  # of files, that are kept
 SMALLEST_STEP_S = 1e-4  # between two frames; below, times do not tell them apart
 
 
@@ -47,13 +44,7 @@ def read_frames(path: Path, wanted: Collection[int],
     except _Inexact:
         pass
     if left:
-        yield from _from_start(path, left, times_s)
-
-
-@lru_cache(maxsize=OUTLINES)
-def _outline(path: Path, changed_ns: int) -> Outline:
-    """outline_of() a file that was changed last at a time."""
-    return outline_of(path)
+        yield from _from_start(path, left)
 
 
 def can_seek(times_s: np.ndarray | None, wanted: list[int]) -> bool:
@@ -68,18 +59,10 @@ def first_run(wanted: list[int]) -> list[int]:
     return wanted[:gap]
 
 
-def _from_start(path: Path, wanted: list[int], times_s: np.ndarray | None) -> Iterator[Frame]:
-    """These frames, decoded from the start, but for pictures that they do not need where the
-    stored times prove that every packet gave a frame."""
-    outline = None if times_s is None else _outline(path, path.stat().st_mtime_ns)
-    if outline is None or not outline.is_of(times_s):
-        outline = Outline(0)
-    reader, given = SparseReader(path, set(wanted), outline), -1
-    for frame in reader:
-        if frame.index > given:
-            yield frame
-            given = frame.index
-        if given == wanted[-1]:
+def _from_start(path: Path, wanted: list[int]) -> Iterator[Frame]:
+    for frame in VideoReader(path, set(wanted), threads=1):
+        yield frame
+        if frame.index == wanted[-1]:
             return
 
 

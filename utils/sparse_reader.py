@@ -9,7 +9,8 @@ A frame keeps the number that VideoReader gives it. That is the rank of its pack
 as every packet gives one frame. What the packets tell against that (units that are no whole ones,
 times that are missing or the same), and what the decoder does (no frame for a packet, another one
 than is due, a damaged one), makes VideoReader decode the file. Damage in the pictures left out is
-seen only as far as it breaks the units that a packet is made of.
+seen only as far as it breaks the units that a packet is made of, and what the decoder conceals with
+the picture before is concealed with another: good enough to know a scene by, not to compare frames.
 """
 
 from collections.abc import Collection, Iterator
@@ -26,7 +27,6 @@ from utils.video import Frame, VideoReader
 SLICES = {1, 2, 3, 4, 5}  # nal_unit_type, ITU-T H.264, table 7-1: of coded pictures,
 IDR = 5  # of pictures that nothing behind them looks past, and
 PARAMETERS = {7, 8, 13, 15}  # of what is needed to decode any
-SAME_S = 1e-6  # by which two times of one frame may differ
 
 
 class _Inexact(Exception):
@@ -42,12 +42,6 @@ class Outline:
     # None where only decoding tells the frames apart
     begins: np.ndarray | None = None  # [count] bool: decoding can begin here
     referred: np.ndarray | None = None  # [count] bool: other pictures may refer to this one
-    stamp_s: float = 0.0  # seconds of a stamp
-
-    def is_of(self, times_s: np.ndarray) -> bool:
-        """Whether these, [T], are the times from the first frame on that its packets have."""
-        return (self.stamps is not None and len(times_s) == self.count and np.allclose(
-            (np.sort(self.stamps) - self.stamps.min()) * self.stamp_s, times_s, 0, SAME_S))
 
     def needed(self, wanted: Collection[int]) -> np.ndarray:
         """[count] bool: the packets that have to be decoded for the frames with these indices."""
@@ -68,7 +62,7 @@ def outline_of(path: Path) -> Outline:
     with video.open_container(path) as container:
         stream = video.video_stream(container, path)
         length_bytes = _length_bytes(stream)
-        told, count, stamp_s = [], 0, float(stream.time_base)
+        told, count = [], 0
         for packet in _in_time(container, stream, path):
             count += 1
             if length_bytes:
@@ -84,7 +78,7 @@ def outline_of(path: Path) -> Outline:
     in_order = begins[0] and (latest[:-1] < soonest[1:])[begins[1:]].all()
     if not in_order or len(np.unique(stamps)) < count:
         return Outline(count)
-    return Outline(count, stamps, begins, referred, stamp_s)
+    return Outline(count, stamps, begins, referred)
 
 
 class SparseReader(VideoReader):
