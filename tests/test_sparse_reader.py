@@ -46,8 +46,9 @@ def fixture_fed(monkeypatch) -> list[int]:
     return sizes
 
 
-def check(path, number=10):
-    """Compare a few frames with what decoding everything gives; returns the outline."""
+def check(path, number=10, whole_file=True):
+    """Compare a few frames with what decoding everything gives; returns the outline. In a damaged
+    file their numbers are compared, for decoders conceal damage with what they decoded before."""
     outline, whole = outline_of(path), VideoReader(path, threads=1)
     truth = list(whole)
     wanted = evenly_spaced(outline.count, number)
@@ -56,7 +57,7 @@ def check(path, number=10):
     assert reader.decoded == len(truth) and reader.info == whole.info
     for frame in found.values():
         assert frame.time_s == pytest.approx(truth[frame.index].time_s, abs=1e-6)
-        assert np.array_equal(frame.image, truth[frame.index].image)
+        assert not whole_file or np.array_equal(frame.image, truth[frame.index].image)
     assert list(found) == [index for index in wanted if index < len(truth)]
     return outline
 
@@ -131,7 +132,7 @@ def test_bits_turned_over(tmp_path, ending, seed):
     for _ in range(6):
         content[rng.randrange(len(content) // 4, len(content) * 3 // 4)] ^= 1 << rng.randrange(8)
     clip.write_bytes(content)
-    check(clip)
+    check(clip, whole_file=False)
 
 
 def test_an_unreadable_file(tmp_path):
