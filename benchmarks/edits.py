@@ -17,9 +17,11 @@ from models.segmenter import Segmenter
 TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, "lipsync": 23,
          "newback": 26, "tiny": 42, "extreme": 28, "reversed": 28, "dropped": 28, "pip": 28,
          "crop40": 28, "several": 34, "short": 28, "stitched": 28, "rewound": 28, "montage": 28,
-         "zooming": 28, "handheld": 28, "closeup": 28, "lowfps": 28}
+         "zooming": 28, "handheld": 28, "closeup": 28, "lowfps": 28, "duet": 28, "reposted": 30,
+         "slowmo": 28, "recoloured": 28}
 RATES = (0.8, 0.9, 1.1, 1.2, 1.25)  # source frames per fake frame
 TWO_STRETCHES = ("stitched", "montage")
+SLOWMO_RATE = 0.5
 EXTREME_RATES = (0.5, 0.6, 0.7, 1.5, 1.75, 2.0)
 LOWFPS_RATES = (2.5, 3.0, 4.0, 5.0)  # as in a GIF: so many times fewer frames per second
 DROP_SHARE = 0.08
@@ -53,13 +55,13 @@ def choose_frames(tier: str, count: int, length: int,
                   rng: np.random.Generator) -> tuple[list[np.ndarray], float]:
     """Source frames of a fake: ([frame indices of a stretch], source frames per fake frame).
 
-    count: frames of the source. length: source frames to cover ("extreme", "lowfps": fake frames
-    to make). One stretch, but two of "stitched" and "montage". Backwards the rate is negative.
+    count: frames of the source. length: source frames to cover ("extreme", "lowfps", "slowmo":
+    fake frames to make). One stretch, but two of "stitched" and "montage". Backwards the rate is negative.
     """
     rate = _choose_rate(tier, rng)
     if tier == "short":
         length = int(rng.integers(10, 16))
-    if tier in ("extreme", "lowfps"):
+    if tier in ("extreme", "lowfps", "slowmo"):
         length = round(length * rate)
     if tier in TWO_STRETCHES:
         return [_sampled(*stretch, rate) for stretch in _two_stretches(count, length, rng)], rate
@@ -75,6 +77,8 @@ def _choose_rate(tier: str, rng: np.random.Generator) -> float:
         return float(rng.choice(EXTREME_RATES))
     if tier == "lowfps":
         return float(rng.choice(LOWFPS_RATES))
+    if tier == "slowmo":
+        return SLOWMO_RATE
     if tier in ("temporal", "several", "montage"):
         return float(rng.choice(RATES))
     if tier == "rewound":
@@ -287,6 +291,50 @@ def picture_in_picture(frames: Frames, backdrop: Frames, rng: np.random.Generato
     return result
 
 
+def beside_another(frames: Frames, other: Frames, rng: np.random.Generator) -> Frames:
+    """The frames beside another video or picture, or above or below it, in halves of one size."""
+    height, width = frames[0].shape[:2]
+    places = cover(other, width, height)
+    axis, before = int(rng.integers(0, 2)), bool(rng.random() < 0.5)
+    pairs = [(frame, places[min(index, len(places) - 1)]) for index, frame in enumerate(frames)]
+    return [np.concatenate(pair[::-1] if before else pair, axis=axis) for pair in pairs]
+
+
+def upright(frames: Frames) -> Frames:
+    """A picture of 9 to 16, as telephones show it: the whole frame before itself, enlarged and
+    blurred."""
+    height, width = frames[0].shape[:2]
+    canvas = width, max(round(width * 16 / 9), round(height * 1.25))
+    top = (canvas[1] - height) // 2
+    return [_paste(cv2.GaussianBlur(place, (0, 0), 0.03 * width), frame, 0, top)
+            for frame, place in zip(frames, cover(frames, *canvas))]
+
+
+def blended(frames: Frames) -> Frames:
+    """Every second frame halfway between its neighbours: slow motion as editors make it."""
+    return [cv2.addWeighted(frames[number - 1], 0.5, frame, 0.5, 0) if number % 2 else frame
+            for number, frame in enumerate(frames)]
+
+
+def recolour(frames: Frames, rng: np.random.Generator) -> Frames:
+    """Grey, another hue, much contrast, or the negative."""
+    kind = ("grey", "hue", "contrast", "negative")[int(rng.integers(4))]
+    amount = float(rng.uniform(0.3, 1.0))
+    levels = np.arange(256)
+    curve = 255 / (1 + np.exp(-(levels - 128) / (128 * (0.6 - 0.4 * amount))))
+
+    def one(frame: np.ndarray) -> np.ndarray:
+        if kind == "grey":
+            return cv2.cvtColor(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+        if kind == "hue":
+            hsv = cv2.cvtColor(frame, cv2.COLOR_BGR2HSV)
+            hsv[..., 0] = (hsv[..., 0].astype(int) + round(90 * amount)) % 180
+            return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+        return cv2.LUT(frame, curve.astype(np.uint8)) if kind == "contrast" else 255 - frame
+
+    return [one(frame) for frame in frames]
+
+
 def _share_and_flip(least: float, most: float, rng: np.random.Generator) -> tuple[float, bool]:
     """Share of the area to cut away, and whether to mirror what is left."""
     return round(float(rng.uniform(least, most)), 2), bool(rng.random() < 0.5)
@@ -344,4 +392,8 @@ _EDITS: dict[str, Callable[[Frames, Material, np.random.Generator], Edited]] = {
     "several": _several,
     "zooming": lambda frames, material, rng: Edited(zoom_slowly(frames, rng)),
     "handheld": lambda frames, material, rng: Edited(film_from_a_hand(frames, rng)),
+    "duet": lambda frames, material, rng: Edited(beside_another(frames, material.backdrop, rng)),
+    "reposted": lambda frames, material, rng: Edited(upright(frames)),
+    "slowmo": lambda frames, material, rng: Edited(blended(frames)),
+    "recoloured": lambda frames, material, rng: Edited(recolour(frames, rng)),
 }

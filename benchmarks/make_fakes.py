@@ -30,6 +30,7 @@ from utils.video import VideoError
 log = logging.getLogger("fpvt")
 LENGTHS = (25, 40, 60, 90)
 BACKDROP_FRAMES = 60
+BESIDE_ANOTHER = ("pip", "duet")  # tiers that show another video, too
 
 
 def photographs() -> edits.Frames:
@@ -54,17 +55,17 @@ def choose_material(job: Job, clips: Sequence[Clip], rng: np.random.Generator
 
 
 def _choose_backdrop(job: Job, others: Sequence[Clip], rng: np.random.Generator) -> edits.Frames:
-    """A photograph, or another clip: running (picture in picture) or without its person."""
-    if job.tier not in ("pip", "newback"):
+    """A photograph, or another clip: running (beside it, around it) or without its person."""
+    if job.tier not in (*BESIDE_ANOTHER, "newback"):
         return []
-    if job.tier == "pip":  # a running video that is in the database would be a true source, too
+    if job.tier in BESIDE_ANOTHER:  # a running video of the database would be a true source, too
         others = [clip for clip in others if clip.absent]
-    if not others or rng.random() < 0.4:
+    if not others or job.tier != "duet" and rng.random() < 0.4:
         pictures = photographs()
         return [pictures[int(rng.integers(len(pictures)))]]
     place = others[int(rng.integers(len(others)))]
     frames = read_stretch(place, np.arange(min(place.frames, BACKDROP_FRAMES)))
-    return frames if job.tier == "pip" else [without_person(frames[0])]
+    return frames if job.tier in BESIDE_ANOTHER else [without_person(frames[0])]
 
 
 def plan(clips: Sequence[Clip], fakes_per_source: int, seed: int, tiers: Sequence[str],
