@@ -8,7 +8,7 @@
 `--video-path` names one video or a folder of them. Every frame is kept (or those from
 `--begin-frame` to `--end-frame`). Masks are 255 on the person; backgrounds and foregrounds have
 an alpha channel; `rectangles.json` gives, per frame number, `[x, y, w, h]` of the largest person
-region in pixels, or null.
+region in pixels, or null. A video whose colours are inverted gets them back first.
 """
 
 if __name__ == "__main__":  # before the imports that take time
@@ -20,11 +20,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
+from models.face_detector import FaceDetector
 from models.fetch import sha256_of
 from models.segmenter import Segmenter, make_segmenter, person_mask
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures, log,
@@ -35,6 +38,7 @@ from utils.gone import handle_gone
 from utils.layout import (RECTANGLES_NAME, VideoFile, VideoRecord, check_name, find_videos,
                           frame_name, fresh_folder, is_complete, largest_first, unchanged)
 from utils.locks import remove_leftovers
+from utils.negative import LEAST_SCORE, is_negative
 from utils.video import Frame, VideoInfo, VideoReader, cut_short
 
 WRITERS = 2  # threads that encode pictures, per video
@@ -57,11 +61,12 @@ def main(video_path: Path = Path("./fake_data/"), frame_root: Path = Path("./ste
         raise InputError("--begin-frame must be 0 or more and --end-frame not before it")
     device = pick_device(device, needed=segmenter != "selfie")
     segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, device))
+    faces = per_thread(partial(FaceDetector, min_score=LEAST_SCORE))
     settings = {"begin_frame": begin_frame, "end_frame": end_frame,
                 "segmenter": segmenters().identity}
     roots = {"frames": Path(frame_root), "rect": Path(rect_root), "masks": Path(mask_root),
              "backs": Path(back_root), "fores": Path(fore_root)}
-    work = partial(split, roots=roots, settings=settings, segmenters=segmenters,
+    work = partial(split, roots=roots, settings=settings, segmenters=segmenters, faces=faces,
                    overwrite=overwrite)
     videos = find_videos(video_path)
     for root in roots.values():
@@ -74,16 +79,19 @@ def main(video_path: Path = Path("./fake_data/"), frame_root: Path = Path("./ste
 
 
 def split(video: VideoFile, roots: dict[str, Path], settings: dict,
-          segmenters: Callable[[], Segmenter], overwrite: bool) -> bool:
+          segmenters: Callable[[], Segmenter], faces: Callable[[], FaceDetector],
+          overwrite: bool) -> bool:
     """Write the five folders of one fake; False when they were complete already."""
     check_name(video)
-    if not overwrite and all(is_complete(root / video.id, video, settings)
-                             for root in roots.values()):
+    if not overwrite and any(
+            all(is_complete(root / video.id, video, {**settings, "negative": negative})
+                for root in roots.values()) for negative in (False, True)):
         return False
     with ExitStack() as stack:
         folders = {name: stack.enter_context(fresh_folder(root / video.id))
                    for name, root in roots.items()}
         stack.enter_context(unchanged(video.path))
+        settings = {**settings, "negative": is_negative(video.path, faces())}
         rectangles, frame_count, info = write_frames(video, folders, settings, segmenters())
         write_json(folders["rect"] / RECTANGLES_NAME, rectangles)
         record = VideoRecord(file=video.name, size=video.path.stat().st_size,
@@ -94,6 +102,8 @@ def split(video: VideoFile, roots: dict[str, Path], settings: dict,
             record.write(folder)
     if warning := cut_short(info, frame_count):
         log.warning("%s: %s", video.path, warning)
+    if settings["negative"]:
+        log.info("%s: its colours are inverted; they were turned back", video.path)
     if not any(rectangles.values()):
         log.warning("%s: no person found in it; only its scene can be traced", video.path)
     return True
@@ -110,6 +120,8 @@ def write_frames(video: VideoFile, folders: dict[str, Path], settings: dict,
     with ThreadPoolExecutor(WRITERS) as writers:
         waiting: deque = deque()
         for frame in reader:
+            if settings["negative"]:
+                frame = replace(frame, image=cv2.bitwise_not(frame.image))
             mask = person_mask(segmenter.probability(frame.image))
             rectangles[str(frame.index)] = largest_rectangle(mask)
             waiting.append(writers.submit(write_pictures, frame, mask, folders))

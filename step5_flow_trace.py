@@ -60,10 +60,11 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 38  # to be raised when the same input would be traced another way
+METHOD = 39  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 STEADIED = "its whole picture moves and was steadied first"  # in the reason of a row
+TURNED_BACK = "its colours are inverted and were turned back first"
 UNWRITTEN = ("trace", "found", "best")  # of what trace_stretch() gives per stretch
 
 
@@ -234,7 +235,8 @@ def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
                                  partial(tools.coarse.vectors, candidate["source_id"]),
                                  tools.exhaustive)
     answers = trace_stretches(views, fake, {**made_with, "candidates": candidates}, load, tools)
-    said = [*fake.left_out(), *([STEADIED] if path else [])]
+    said = [*fake.left_out(), *([STEADIED] if path else []),
+            *([TURNED_BACK] if record.settings.get("negative") else [])]
     for one in answers:
         one["trace"] = replace(one["trace"], reason="; ".join([one["trace"].reason, *said]))
     return answers
