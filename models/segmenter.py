@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from models.tflite import TFLiteNetwork
 
 SELFIE_SIDE = 256
+SQUASHED = 2.5  # ratio of a picture's sides from which on people in it are too narrow to be found;
+TILE, STRIDE = 1.5, 0.5  # then it is looked at in tiles: their length and, at most, their distance,
+# in units of the shorter side
 DEEPLAB_SIDE = 320
 VOC_PERSON = 15  # class index of "person" in the Pascal VOC labels
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -55,6 +58,15 @@ class SelfieSegmenter:
 
     def probability(self, image: np.ndarray) -> np.ndarray:
         """[H, W, 3] uint8 BGR -> [H, W] float32 in [0, 1]."""
+        if max(image.shape[:2]) <= SQUASHED * min(image.shape[:2]):
+            return self._probability(image)
+        found, seen = np.zeros((2, *image.shape[:2]), np.float32)
+        for tile in tiles(*image.shape[:2]):
+            found[tile] += self._probability(np.ascontiguousarray(image[tile]))
+            seen[tile] += 1
+        return found / seen
+
+    def _probability(self, image: np.ndarray) -> np.ndarray:
         blob = cv2.dnn.blobFromImage(image, 1 / 255, (SELFIE_SIDE, SELFIE_SIDE), swapRB=True)
         small = self._network(blob.transpose(0, 2, 3, 1))[0].reshape(SELFIE_SIDE, SELFIE_SIDE)
         size = (image.shape[1], image.shape[0])
@@ -95,6 +107,17 @@ class DeepLabSegmenter:
         with torch.inference_mode():
             scores = self._net(batch)["out"][0].softmax(0)[VOC_PERSON].cpu().numpy()
         return cv2.resize(scores, (image.shape[1], image.shape[0]))
+
+
+def tiles(height: int, width: int) -> list[tuple[slice, slice]]:
+    """Overlapping parts of a long picture, evenly spaced over its length."""
+    short, long = sorted((height, width))
+    size = min(long, round(TILE * short))
+    count = 1 + int(np.ceil((long - size) / (STRIDE * short)))
+    along = [slice(start, start + size)
+             for start in np.linspace(0, long - size, count).round().astype(int).tolist()]
+    across = slice(0, short)
+    return [(across, part) if width > height else (part, across) for part in along]
 
 
 def make_segmenter(name: str = "selfie", model_path: Path | None = None,

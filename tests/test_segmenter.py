@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from skimage.measure import label, regionprops
 
-from models.segmenter import person_mask
+from clips import person_frames
+from models.segmenter import SelfieSegmenter, person_mask, tiles
 
 
 def drawn(*boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -42,3 +43,25 @@ def test_masks_are_those_of_labelled_regions(seed):
     labels = label(probability >= 0.5, connectivity=2)
     large = [region.label for region in regionprops(labels) if region.area >= 0.001 * labels.size]
     assert np.array_equal(person_mask(probability), np.isin(labels, large) * np.uint8(255))
+
+
+@pytest.mark.parametrize("height, width", [(100, 251), (100, 400), (400, 100), (90, 1000), (7, 30)])
+def test_tiles_cover_a_long_picture(height, width):
+    seen = np.zeros((height, width), int)
+    for tile in tiles(height, width):
+        assert max(seen[tile].shape) <= 1.5 * min(height, width) + 1
+        seen[tile] += 1
+    assert seen.min() >= 1 and seen.max() <= 4
+
+
+@pytest.mark.parametrize("across", [0, 1])
+def test_people_in_very_long_pictures_are_found(across):
+    picture = next(person_frames(1, 1, "coffee"))
+    other = np.full_like(picture, 90)
+    long = np.concatenate([other, picture, other, other], axis=across)
+    probability = SelfieSegmenter().probability(long)
+    assert probability.shape == long.shape[:2] and probability.dtype == np.float32
+    parts = np.split(person_mask(probability) > 0, 4, axis=across)
+    alone = person_mask(SelfieSegmenter().probability(picture)) > 0
+    assert (parts[1] & alone).sum() > 0.6 * (parts[1] | alone).sum()
+    assert parts[1].mean() > 20 * max(parts[number].mean() for number in (0, 2, 3))

@@ -1,9 +1,9 @@
 """Is a video the negative of what it shows? Then its colours are turned back before it is traced.
 
 Nothing that is compared later, local features, people, gradients, survives inverted colours; a
-face does. A detector is sure of it in the negative, too, but surer in the picture as it was: of
-1,143 fakes none that is as it was looks more like a face inverted, but for close crops in which it
-is hardly one either way.
+face does. A detector is sure of it in the negative, too, but surer in the picture as it was. Where
+that is the other way round in pictures that are no negatives, they are close crops, and hardly a
+face either way.
 """
 
 from collections.abc import Iterable
