@@ -20,6 +20,7 @@ if __name__ == "__main__":  # before the imports that take time
     stop_quietly()
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -33,7 +34,7 @@ from models.flow import make_flow
 from models.segmenter import make_segmenter
 from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures, log,
-                         per_thread, pick_device, run_batch, run_step)
+                         per_thread, pick_device, read_failures, run_batch, run_step)
 from utils.camera_path import camera_path
 from utils.confirm import Fake, confirmed, open_fake
 from utils.fake_motion import FakeRoots
@@ -152,10 +153,16 @@ def main(video_root: Path = Path("./source_data/"),
     traced.failed = {**indexed.failed, **traced.failed}
     roots = Roots(Path(fake_frame_root), Path(fake_mask_root), Path(fake_rect_root),
                   Path(video_root), tools.trace_root)
-    shown = write_reports(results, roots, traced.failed, report=report, save_video=save_video,
-                          workers=workers, overwrite=overwrite)
+    shown = write_reports(results, roots, read_failures(fake_frame_root) | traced.failed,
+                          report=report, save_video=save_video, workers=workers,
+                          overwrite=overwrite)
     traced.failed |= shown.failed
     keep_failures(tools.trace_root, traced)
+    verdicts = Counter(row["verdict"] for result in results for row in result["traces"])
+    log.info("%s: %s", tools.trace_root / "traces.csv",
+             ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common()))
+    if report:
+        log.info("to be opened in a browser: %s", tools.trace_root / "report.html")
     return traced
 
 

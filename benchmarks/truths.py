@@ -26,8 +26,8 @@ class Stretch:
 
 def read_truth(path: Path) -> list[Stretch]:
     """Stretches of a CSV with the columns `fake,source,start_frame,end_frame` (an empty source is
-    not in the database) and, if known, `tier`, `frames` (of the whole fake), `fake_start_frame`,
-    `fake_end_frame`. Raises InputError when it cannot be read or is empty."""
+    not in the database, and needs no frames) and, if known, `tier`, `frames` (of the whole fake),
+    `fake_start_frame`, `fake_end_frame`. Raises InputError when it cannot be read or is empty."""
     rows = read_table(path)
     if not rows:
         raise InputError(f"{path}: no row in it; it needs the columns fake, source, start_frame, "
@@ -36,16 +36,24 @@ def read_truth(path: Path) -> list[Stretch]:
 
 
 def _stretch(row: dict[str, str], path: Path) -> Stretch:
-    try:
-        fake_end = int(row["fake_end_frame"]) if row.get("fake_end_frame") else None
-        if fake_end is None and row.get("frames"):
-            fake_end = int(row["frames"]) - 1
-        return Stretch(row["fake"], row.get("tier") or "fakes",
-                       (row["source"],) if row["source"] else (), int(row["start_frame"]),
-                       int(row["end_frame"]), int(row.get("fake_start_frame") or 0), fake_end)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}, {row.get('fake')}: a column is missing or holds no number "
-                         f"({error})") from error
+    if missing := {"fake", "source"} - set(row):
+        raise InputError(f"{path}: no column {min(missing)}")
+
+    def number(column: str, needed: bool = False) -> int | None:
+        value = row.get(column)
+        if not value and not needed:
+            return None
+        try:
+            return int(value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}, {row['fake']}: {column} is {value!r}, not a number; where "
+                             "the source is not in the database leave it empty") from error
+
+    known, frames, fake_end = bool(row["source"]), number("frames"), number("fake_end_frame")
+    return Stretch(row["fake"], row.get("tier") or "fakes", (row["source"],) if known else (),
+                   number("start_frame", known), number("end_frame", known),
+                   number("fake_start_frame") or 0,
+                   frames - 1 if fake_end is None and frames else fake_end)
 
 
 # data set -> how a fake is named, how its sources are named, and an example

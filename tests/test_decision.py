@@ -136,13 +136,13 @@ def test_where_the_person_is_seen_an_unlikely_place_is_no_rejection():
     assert named(three, np.array([0.3, 0.1, 0.1, 0.5]), seen) == 1  # pictures speak against d.mp4
     assert named(three, np.array([0.3, 0.05, 0.1, 0.55]), seen) == 2
     assert named(three[:1], np.array([0.15, 0.85]), seen) == 0
-    told = explain("ambiguous", three[:1], np.array([0.3, 0.7]), 0, seen)
+    told = explain("ambiguous", three[:1], np.array([0.3, 0.7]), 0, 40, seen)
     assert told.startswith(f"{PLACE.inliers} local features agree, but motion")
-    told = explain("ambiguous", places, np.array([0.3, 0.0, 0.0, 0.7]), 0)
+    told = explain("ambiguous", places, np.array([0.3, 0.0, 0.0, 0.7]), 0, 40)
     assert told.startswith("likelier than not (70 %)") and told.endswith("has 30 %")
-    told = explain("ambiguous", places, chances, 1)
+    told = explain("ambiguous", places, chances, 1, 40)
     assert "pictures agree 0.80" in told and "another take" in told and "15 %" in told
-    assert "no frames" in explain("ambiguous", places, np.array([0.2, 0.05, 0.05, 0.7]), 1)
+    assert "no frames" in explain("ambiguous", places, np.array([0.2, 0.05, 0.05, 0.7]), 1, 40)
 
 
 def test_where_nobody_is_seen_a_rejection_has_to_be_sure():
@@ -192,8 +192,14 @@ def test_copies_of_one_footage_share_the_probability():
     chances = probabilities(rows, decision.load_coefficients())
     assert chances[0] == chances[1]
     assert verdict([place, copy, stranger], chances, 25) == "ambiguous"
-    text = explain("ambiguous", [place, copy, stranger], chances, 0)
+    text = explain("ambiguous", [place, copy, stranger], chances, 0, 40)
     assert "a.mp4 10-34" in text and "b.mp4 10-34" in text and "c.mp4" not in text
+
+
+def test_a_place_of_too_few_frames_is_said_to_be_one():
+    chances = np.array([0.995, 0.005])
+    assert verdict([PLACE], chances, 7) == "ambiguous" and verdict([PLACE], chances, 8) == "traced"
+    assert "7 frames are too few" in explain("ambiguous", [PLACE], chances, 0, 7)
 
 
 def test_the_less_certain_its_frames_the_less_sure_a_place():
@@ -203,7 +209,7 @@ def test_the_less_certain_its_frames_the_less_sure_a_place():
     assert sure == sorted(sure, reverse=True) and sure[1] > 0.85 and sure[3] < 0.1
     doubtful, chances = replace(PLACE, certainty=0.3), np.array([0.97, 0.03])
     assert verdict([doubtful], chances, 25) == "traced"
-    assert "65 % sure" in explain("traced", [doubtful], chances, 0)
+    assert "65 % sure" in explain("traced", [doubtful], chances, 0, 40)
 
 
 def test_a_copy_that_fits_a_little_worse_is_still_named():
@@ -220,14 +226,14 @@ def test_explanations_are_plain(chances, word):
     places = [PLACE, replace(PLACE, source="b.mp4")][:len(chances) - 1]
     if word == "no_source":
         places = [replace(place, picture_score=0.3) for place in places]
-    text = explain(word, places, np.array(chances), 0)
+    text = explain(word, places, np.array(chances), 0, 40)
     assert "0.80" in text and f"{100 * chances[0]:.0f} %" in text
     assert ("a.mp4" in text) == (word == "no_source")
     assert f"pictures agree {places[0].picture_score:.2f}" in text
     unseen = replace(PLACE, picture_score=None, pixel_score=None)
-    told = explain(word, [replace(unseen, inliers=31), *places[1:]], np.array(chances), 0)
+    told = explain(word, [replace(unseen, inliers=31), *places[1:]], np.array(chances), 0, 40)
     assert "31 local features" in told
-    told = explain(word, [replace(unseen, pose_score=None), *places[1:]], np.array(chances), 0)
+    told = explain(word, [replace(unseen, pose_score=None), *places[1:]], np.array(chances), 0, 40)
     assert "cosine is 0.60" in told
 
 

@@ -7,7 +7,8 @@ import pytest
 from report_project import BACKWARDS, COUNT, NOTHING, SOURCE, add_fake, make_roots
 from utils import trace_video
 from utils.side_by_side import stretches_of
-from utils.trace_video import BAR, PANEL_SIDE, frames_of, panel_size, video_path, write_video
+from utils.trace_video import (BAR, PANEL_SIDE, current_video, drop_videos, frames_of, panel_size,
+                               video_path, write_video)
 from utils.video import VideoError, VideoReader, probe
 
 
@@ -65,6 +66,18 @@ def test_made_once_and_again_when_something_changed(made):
     assert video_path(roots, "sub/a").read_bytes() != before
     video_path(roots, "sub/a").unlink()
     assert write_video(result, roots)
+
+
+def test_a_video_of_an_earlier_result_is_not_shown(made):
+    roots, result = made
+    path = video_path(roots, "sub/a")
+    assert current_video(result, roots) == path
+    drop_videos([result], roots)
+    assert path.is_file()
+    result["traces"][0]["start_frame"], result["traces"][0]["end_frame"] = 3, 14
+    assert current_video(result, roots) is None
+    drop_videos([result], roots)
+    assert not path.exists() and not path.with_suffix(".json").exists()
 
 
 def test_killed_half_way_it_leaves_nothing_that_looks_finished(made, monkeypatch):

@@ -24,6 +24,8 @@ def sources_of(scheme: str, root: Path, **options) -> dict[str, tuple[str, ...]]
 def test_short_and_long_tables(tmp_path):
     (tmp_path / "short.csv").write_text("fake,source,start_frame,end_frame\nf.mp4,,3,9\n")
     assert read_truth(tmp_path / "short.csv") == [Stretch("f.mp4", "fakes", (), 3, 9, 0, None)]
+    (tmp_path / "short.csv").write_text("fake,source,start_frame,end_frame\nf.mp4,,,\n")
+    assert read_truth(tmp_path / "short.csv") == [Stretch("f.mp4", "fakes", (), None, None)]
     (tmp_path / "frames.csv").write_text("fake,source,start_frame,end_frame,tier,frames\n"
                                          "f.mp4,a.mp4,40,31,reversed,10\n")
     assert read_truth(tmp_path / "frames.csv") == [
@@ -37,7 +39,10 @@ def test_short_and_long_tables(tmp_path):
 
 @pytest.mark.parametrize("text, problem", [("fake,source\nf.mp4,a.mp4\n", "f.mp4"),
                                            ("fake,source,start_frame,end_frame\n", "no row"),
-                                           ("fake,source,start_frame,end_frame\nf,a,1,x\n", "x")])
+                                           ("fake,source,start_frame,end_frame\nf,a,1,x\n", "end_frame"),
+                                           ("fake,source,start_frame,end_frame\nf,a,,9\n",
+                                            "start_frame is ''"),
+                                           ("fake,start_frame\nf,1\n", "no column source")])
 def test_a_table_of_another_kind_is_an_error(tmp_path, text, problem):
     (tmp_path / "truth.csv").write_text(text)
     with pytest.raises(InputError, match=problem):

@@ -46,11 +46,11 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
     if place is None:
         return replace(empty, runner_up=best.source, motion_score=best.motion_score,
                        scene_score=best.scene_score,
-                       reason=decision.explain(verdict, hypotheses, chances, nearest))
+                       reason=decision.explain(verdict, hypotheses, chances, nearest, len(frames)))
     row = replace(empty, verdict=verdict, source=best.source, flip=best.flip,
                   scene_score=best.scene_score, motion_score=best.motion_score, confidence=0.0,
                   runner_up=runner_up,
-                  reason=decision.explain(verdict, hypotheses, chances, place, seen))
+                  reason=decision.explain(verdict, hypotheses, chances, place, len(frames), seen))
     if not decision.tells_frames(chances, place):
         return row
     times_s = load(best.source).all_times_s

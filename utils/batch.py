@@ -139,18 +139,20 @@ def keep_failures(root: Path, summary: Summary) -> None:
     if not summary.failed:
         path.unlink(missing_ok=True)
         return
-    if not path.is_file() or _said_before(path) != summary.failed:
+    if not path.is_file() or read_failures(root) != summary.failed:
         write_json(path, summary.failed)
     names = [one_line(name) for name in list(summary.failed)[:NAMED]]
     more = ", ..." if len(summary.failed) > NAMED else ""
     log.info("failed, with the reasons in %s: %s%s", path, ", ".join(names), more)
 
 
-def _said_before(path: Path) -> dict:
+def read_failures(root: Path) -> dict[str, str]:
+    """What a step's last run wrote by keep_failures(): reasons by name; none, when all went well."""
     try:
-        return read_json(path)
+        found = read_json(Path(root) / FAILED_NAME)
     except InputError:
         return {}
+    return {name: reason for name, reason in found.items() if isinstance(reason, str)}
 
 
 def per_thread(make: Callable[[], Made]) -> Callable[[], Made]:

@@ -226,10 +226,10 @@ def _scene_words(h: Hypothesis) -> str:
 
 
 def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place: int,
-            seen: Collection[str] = ()) -> str:
+            frames: int, seen: Collection[str] = ()) -> str:
     """One plain sentence for the verdict.
 
-    chances: what probabilities() gave for the hypotheses; place: which of them it is about, or for
+    frames: of the fake; chances: what probabilities() gave for the hypotheses; place: which of them it is about, or for
     no source which is the nearest; seen: as in named().
     """
     best = hypotheses[place]
@@ -253,6 +253,9 @@ def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place:
     if word == AMBIGUOUS and len(places) > 1:
         return (f"{len(places)} places fit about as well ({percent} for the best, which is given): "
                 + ", ".join(f"{h.source} {h.start}-{h.end}" for h in places))
+    if word == AMBIGUOUS and frames < MIN_FRAMES:
+        return (f"{frames} frames are too few to be sure, {MIN_FRAMES} are needed; the best place "
+                f"is given: {match}; {percent}")
     if word == AMBIGUOUS:
         return f"no place is clear enough ({percent}); the best is given: {match}"
     return f"{match}; {percent} sure of source and frames"

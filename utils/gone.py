@@ -32,8 +32,8 @@ def handle_gone(videos: list[VideoFile], video_root: Path, roots: list[Path], pr
         return
     gone = sorted(set(_made(roots[0])) - kept)
     if gone:
-        log.info("%s: %d folders without a video in %s still take part; --prune removes them: %s",
-                 roots[0], len(gone), video_root,
+        log.info("%s: folders without a video in %s still take part, %d; --prune removes them: %s",
+                 roots[0], video_root, len(gone),
                  ", ".join(gone[:3]) + (", ..." if len(gone) > 3 else ""))
 
 
@@ -49,7 +49,7 @@ def drop_folders(root: Path, kept: Iterable[str]) -> None:
             clear_folder(folder)
             remove_empty(folder, root)
     if gone:
-        log.info("%s: %d folders whose video is gone removed", root, len(gone))
+        log.info("%s: folders whose video is gone were removed, %d", root, len(gone))
 
 
 def drop_fakes(root: Path, kept: Iterable[str]) -> None:

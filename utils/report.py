@@ -25,7 +25,7 @@ from utils.gone import drop_file
 from utils.report_page import MATCH_PICTURES, page_data
 from utils.report_words import VERDICTS, percent, speed, time_code
 from utils.side_by_side import Roots, fake_id, source_facts
-from utils.trace_video import video_path, write_video
+from utils.trace_video import current_video, drop_videos, write_video
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE_VERSION = 4  # of the code that makes the pictures; templates are compared by their content
@@ -38,8 +38,8 @@ def write_reports(results: list[dict], roots: Roots, failed: dict[str, str], *,
                   overwrite: bool = False) -> Summary:
     """Write report.html, the pages of all fakes and, on request, their videos.
 
-    results: what step 5 wrote per fake; failed: items that could not be worked on, with the
-    reason. What is up to date is kept; a page that fails costs only itself and is counted.
+    results: what step 5 wrote per fake; failed: items that could not be worked on, here or in step
+    3, with the reason. What is up to date is kept; a page that fails costs only itself and is counted.
     """
     template = Templates()
 
@@ -48,6 +48,7 @@ def write_reports(results: list[dict], roots: Roots, failed: dict[str, str], *,
         return bool(report and write_page(result, roots, template, overwrite) or made)
 
     made = Summary()
+    drop_videos(results, roots)
     if report or save_video:
         made = run_batch(results, work, name=lambda result: result["fake"],
                          label="step 5, report", workers=workers)
@@ -119,15 +120,15 @@ def write_page(result: dict, roots: Roots, template: Templates, overwrite: bool 
     video_id = fake_id(result)
     page = page_path(roots, video_id)
     thumbnail = page.with_suffix(".jpg")
-    video = video_path(roots, video_id)
-    digest = page_digest(result, roots, template, video.is_file())
+    video = current_video(result, roots)
+    digest = page_digest(result, roots, template, video is not None)
     if not overwrite and thumbnail.is_file() and digest_of(page) == digest:
         return False
     data, picture = page_data(result, roots)
     sources = {row["source"] for row in result["traces"] if row["source"]}
     facts = [source_facts(roots, c["source_id"]) for c in result["made_with"]["candidates"]
              if c["source"] in sources]
-    html = template.render("page", digest, **data, video=link(video, page),
+    html = template.render("page", digest, **data, video=video and link(video, page),
                            overview=quote(os.path.relpath(roots.traces / "report.html",
                                                           page.parent)),
                            sources=[fact.record for fact in facts if fact],
@@ -166,6 +167,9 @@ def write_overview(results: list[dict], roots: Roots, failed: dict[str, str],
     """Write report.html."""
     path = roots.traces / "report.html"
     rows = [row for result in results for row in overview_rows(result, roots, path)]
+    before = {result["fake"] for result in results}
+    failed = {name: reason + "; what is shown of it is of an earlier file" * (name in before)
+              for name, reason in failed.items()}
     counts = {name: sum(row["verdict"] == name for row in rows) for name in VERDICTS}
     write_bytes(path, template.render("overview", "0" * 64, rows=rows, counts=counts,
                                       failed=failed, fakes=len(results)))
@@ -177,7 +181,8 @@ def overview_rows(result: dict, roots: Roots, path: Path) -> list[dict]:
     page = page_path(roots, video_id)
     thumbnail = page.with_suffix(".jpg")
     picture = address(thumbnail.read_bytes()) if thumbnail.is_file() else None
+    video = current_video(result, roots)
     shared = {"link": link(page, path), "part": len(result["traces"]) > 1,
-              "video": link(video_path(roots, video_id), path)}
+              "video": video and link(video, path)}
     return [{**row, **shared, "picture": None if number else picture}
             for number, row in enumerate(result["traces"])]

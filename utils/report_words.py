@@ -1,5 +1,6 @@
 """What the report says in plain words about one fake."""
 
+from utils.decision import MIN_FRAMES
 from utils.held_pixels import COARSE
 from utils.side_by_side import Stretch
 
@@ -66,6 +67,9 @@ def finding(stretch: Stretch, whole: bool) -> str:
     place = (f"frames {row['start_frame']} to {row['end_frame']} of {row['source']} "
              f"({time_code(row['start_time_s'])} to {time_code(row['end_time_s'])}), "
              f"{speed(row['rate'])}{mirrored}")
+    if row["verdict"] == "ambiguous" and stretch.detail["evidence"]["frames"] < MIN_FRAMES:
+        return (f"{part} may come from {place}, but {MIN_FRAMES} frames are needed to be sure; the "
+                f"method gives this place {percent(row['confidence'])}.")
     if row["verdict"] == "ambiguous":
         return (f"{part} may come from {place}, but that is not clear: the method gives this "
                 f"place {percent(row['confidence'])}.")

@@ -16,6 +16,7 @@ import numpy as np
 from utils import heatmap
 from utils.evidence_pictures import heat_picture
 from utils.files import InputError, read_json, write_json
+from utils.gone import drop_file
 from utils.layout import result_path
 from utils.page_frames import Loaded, load
 from utils.side_by_side import (Roots, Stretch, compared, fake_id, read_fake, read_source,
@@ -65,6 +66,23 @@ def digest(result: dict) -> str:
     """What a video depends on, as one checksum."""
     text = json.dumps([VIDEO_VERSION, result], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def current_video(result: dict, roots: Roots) -> Path | None:
+    """The video of a fake, if there is one that shows this very result."""
+    path = video_path(roots, fake_id(result))
+    return path if is_made(path, {"digest": digest(result)}) else None
+
+
+def drop_videos(results: list[dict], roots: Roots) -> None:
+    """Remove the videos that show what is no longer the result, or fakes that are gone."""
+    kept = {current_video(result, roots) for result in results}
+    folder = roots.traces / "videos"
+    for record in sorted(folder.rglob("*.json")):
+        video = record.with_suffix(".mp4")
+        if video not in kept:
+            drop_file(video, folder)
+            drop_file(record, folder)
 
 
 def is_made(path: Path, made_with: dict) -> bool:
