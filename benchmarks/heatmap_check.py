@@ -133,7 +133,7 @@ def measure_fit(fit: Fit, forged: Forged) -> dict[str, float]:
         return found  # the report shows no heat then
     fakes, sources, covered = compared(fit.mapping, forged.fakes, forged.sources)
     ratios = heatmap.over_time(heatmap.excess(fakes, sources, covered, fit.look))
-    level, heat = np.log(np.maximum(ratios, 1e-3)).mean(axis=1), heatmap.heat(ratios)
+    level, heat = np.log(np.maximum(ratios, 1e-3)).mean(axis=1), heatmap.heat(ratios, fit.look)
     size = covered.shape[:0:-1]
     changed = np.stack([cv2.resize(np.uint8(frame), size, interpolation=cv2.INTER_AREA)
                         for frame in forged.changed]) > 0

@@ -44,7 +44,7 @@ def heat_of(fakes, sources, flip=False):
     fit = fit_pictures(fakes, sources, flip, [], (1.0, 1.0))
     fakes, laid, covered = compared(fit.mapping, fakes, sources)
     ratios = heatmap.excess(fakes, laid, covered, fit.look)
-    return heatmap.heat(heatmap.over_time(ratios)), covered
+    return heatmap.heat(heatmap.over_time(ratios), fit.look), covered
 
 
 def test_a_copy_stays_quiet(sources, tmp_path):
@@ -54,6 +54,18 @@ def test_a_copy_stays_quiet(sources, tmp_path):
     heat, covered = heat_of(copied(recoloured, tmp_path), sources)
     assert covered.mean() > 0.95
     assert heat[covered].mean() < 0.02 and np.quantile(heat[covered], 0.99) < 0.4
+
+
+def test_a_copy_that_fades_in_stays_quiet_but_for_the_change(sources, tmp_path):
+    def faded(frames):
+        shares = np.linspace(0.15, 1, len(frames))
+        return [np.uint8(share * frame) for share, frame in zip(shares, frames)]
+    heat, covered = heat_of(copied(faded(sources), tmp_path, 23), sources)
+    assert heat[covered].mean() < 0.02
+    heat, covered = heat_of(copied(faded(spoiled(sources)), tmp_path, 23), sources)
+    inside = np.zeros(heat.shape, bool)
+    inside[:, SPOT[0], SPOT[1]] = True
+    assert heat[inside].mean() > 0.8 and heat[covered & ~inside].mean() < 0.1
 
 
 def test_heat_is_where_the_change_is(sources, tmp_path):
@@ -94,8 +106,15 @@ def test_blur_is_found_on_either_side(sources):
 def test_average_over_time_by_hand():
     ratios = np.array([0.0, 3.0, 6.0, 9.0]).reshape(4, 1, 1, 1)
     assert heatmap.over_time(ratios, 1).ravel().tolist() == [1.5, 3.0, 6.0, 7.5]
-    assert heatmap.heat(np.full((2, 1, 1), heatmap.COLD)).item() == 0
-    assert heatmap.heat(np.full((2, 1, 1), heatmap.HOT)).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("noise, cold", [(0.002, heatmap.COLD), (0.02, heatmap.COLD_COARSE),
+                                         (0.0032, 5.0)])
+def test_heat_begins_later_in_a_coarse_copy(noise, cold):
+    look = heatmap.Look(np.ones(3), np.zeros(3), 0.0, np.full(2, noise))
+    assert look.cold == pytest.approx(cold, rel=0.02)
+    assert heatmap.heat(np.full((2, 1, 1), look.cold), look).item() == pytest.approx(0, abs=1e-6)
+    assert heatmap.heat(np.full((2, 1, 1), heatmap.HOT), look).item() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -1,8 +1,9 @@
 """Where a fake's pictures differ from its source's, beyond what copying does to a picture.
 
-Copying (compression, scaling, colour) also changes pictures, so it is fitted first, over all
-frames together: a gain and offset per colour channel by a robust fit that lets go of outliers
-(Geman and McClure 1987), and the blur that brings both to one sharpness. What remains is looked
+Copying (compression, scaling, colour) also changes pictures, so it is fitted first: over all frames
+together a gain and offset per colour channel by a robust fit that lets go of outliers (Geman and
+McClure 1987), and the blur that brings both to one sharpness; and frame by frame how bright it is,
+for pictures fade in and out. What remains is looked
 at in bands of a difference-of-Gaussians pyramid (Burt and Adelson 1983): fine enough to hold a
 face's structure, coarse enough that coding noise, which is finer, stays out. In each band the
 local energy of the difference is divided by what copying leaves in a place of that much texture,
@@ -29,7 +30,10 @@ SAMPLE_STEP = 7  # of all pixels every seventh is enough for a fit of two number
 QUIET_SHARE = 0.3  # of the picture, taken to be unchanged when the noise is learnt
 TEXTURE_FLOOR = 100.0  # squared levels; a place without any texture counts as this much
 NOISE_RANGE = (0.002, 0.02)  # share of the texture's energy that the best and worst copy leaves
-COLD, HOT = 3.0, 25.0  # times the expected energy where heat begins, and where it is full
+COLD, COLD_COARSE = 3.0, 8.0  # times the expected energy where heat begins; in a coarse copy, whose
+# noise is no longer even, later: so far do pictures differ there that nobody changed; and
+FINE_NOISE, COARSE_NOISE = 0.002, 0.005  # Look.noise of either
+HOT = 25.0  # times the expected energy where heat is full
 WINDOW = 3  # frames to either side over which energy is averaged
 
 
@@ -41,6 +45,13 @@ class Look:
     offset: np.ndarray  # [3] levels
     blur: float  # pixels of HEAT_SIDE pictures; positive: of the source, negative: of the fake
     noise: np.ndarray  # [bands] energy of the difference, per energy of the texture
+
+    @property
+    def cold(self) -> float:
+        """Times the expected energy where heat begins."""
+        return float(np.exp(np.interp(np.log(self.noise.mean()),
+                                      np.log([FINE_NOISE, COARSE_NOISE]),
+                                      np.log([COLD, COLD_COARSE]))))
 
 
 def heat_size(width: int, height: int) -> tuple[int, int]:
@@ -58,7 +69,7 @@ def fit_look(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> Loo
     fakes, sources = fakes.astype(np.float32), sources.astype(np.float32)
     gain, offset = np.array(on_threads(
         lambda c: fit_channel(fakes[..., c], sources[..., c], covered), range(3))).T
-    sources = sources * gain + offset
+    sources = as_bright(fakes, sources * gain + offset, covered)
     plain = Look(gain, offset, fit_blur(fakes, sources, covered), np.ones(len(BAND_SIGMAS) - 1))
     ratio = excess(fakes, sources, covered, Look(np.ones(3), np.zeros(3), plain.blur, plain.noise))
     if not covered.any():
@@ -82,6 +93,15 @@ def fit_channel(fake: np.ndarray, source: np.ndarray, covered: np.ndarray) -> tu
         normal = (columns * weight[:, None]).T @ columns + np.diag([1e-3, 1e-3])
         gain, offset = np.linalg.solve(normal, (columns * weight[:, None]).T @ y)
     return float(gain), float(offset)
+
+
+def as_bright(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """The sources [T, H, W, 3], every frame as bright and of as much contrast as the fake's."""
+    def one(fake: np.ndarray, source: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        gain, offset = fit_channel(over_channels(fake)[None], over_channels(source)[None],
+                                   inside[None])
+        return (source * gain + offset).astype(np.float32)
+    return np.stack(on_threads(one, fakes, sources, covered)) if len(fakes) else sources
 
 
 def fit_blur(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> float:
@@ -114,6 +134,7 @@ def excess(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray, look: Lo
     """
     fakes = fakes.astype(np.float32)
     sources = (sources * look.gain + look.offset).astype(np.float32)
+    sources = as_bright(fakes, sources, covered)
     sources = np.where(covered[..., None], sources, fakes)
     fakes, sources = blurred(fakes, sources, look.blur)
     return np.stack(on_threads(partial(_frame_excess, noise=look.noise), fakes, sources, covered))
@@ -155,7 +176,7 @@ def over_time(ratios: np.ndarray, window: int = WINDOW) -> np.ndarray:
     return ((sums[last] - sums[first]) / count).astype(np.float32)
 
 
-def heat(ratios: np.ndarray) -> np.ndarray:
+def heat(ratios: np.ndarray, look: Look) -> np.ndarray:
     """[..., bands, H, W] excess -> [..., H, W] float32, 0 (as copied) to 1 (certainly changed)."""
     level = np.log(np.maximum(ratios, 1e-3)).mean(axis=-3)
-    return np.clip((level - np.log(COLD)) / np.log(HOT / COLD), 0, 1).astype(np.float32)
+    return np.clip((level - np.log(look.cold)) / np.log(HOT / look.cold), 0, 1).astype(np.float32)

@@ -102,7 +102,7 @@ def heat_data(loaded: Loaded) -> tuple[list[str | None], str | None]:
     ratios = heatmap.excess(fakes, sources, covered, loaded.fit.look)
 
     def address(frame: np.ndarray, used: list[int]) -> str:
-        heat = heatmap.heat(ratios[used].mean(axis=0))
+        heat = heatmap.heat(ratios[used].mean(axis=0), loaded.fit.look)
         return encoded(pictures.heat_picture(pictures.fitted(frame, PICTURE_SIDE), heat,
                                              covered[used].any(axis=0)))
     around = [[i for i, p in enumerate(positions) if abs(p - moment) <= 1]

@@ -23,7 +23,7 @@ from utils.side_by_side import (Roots, Stretch, compared, fake_id, read_fake, re
                                 stretches_of)
 from utils.video import VideoError, VideoWriter
 
-VIDEO_VERSION = 1
+VIDEO_VERSION = 2
 PANEL_SIDE = 400  # pixels of the longer side of each of the three pictures
 CHUNK = 200  # frames of a fake in memory at a time
 FIT_MOMENTS = 8  # from which the pictures are laid on each other
@@ -131,7 +131,7 @@ def heats_of(chunk: Loaded) -> tuple[np.ndarray, np.ndarray] | None:
     fakes, sources, covered = compared(chunk.fit.mapping, list(chunk.fakes.values()),
                                        list(chunk.sources.values()))
     ratios = heatmap.excess(fakes, sources, covered, chunk.fit.look)
-    return heatmap.heat(heatmap.over_time(ratios)), covered
+    return heatmap.heat(heatmap.over_time(ratios), chunk.fit.look), covered
 
 
 def composed(chunk: Loaded, number: int, heats: tuple[np.ndarray, np.ndarray] | None,
