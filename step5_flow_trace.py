@@ -10,9 +10,9 @@ sources from step 4. The fake's are compared with every start frame of every can
 rates, mirrored or not; of a long candidate, with those near the places that coarse motion proposes.
 At the best places the pictures are laid on each other, which confirms the place and its frames. A
 fake whose whole picture moves, by a zoom or in a hand, is steadied, by its own background or by the
-source's pictures, if it says more then. Writes `traces.csv`, one JSON per fake with the
-alternatives and the whole score curve, `report.html`, and each source's motion features, which the
-next fake uses again.
+source's pictures, if it says more then. Writes `traces.csv`, `frames.csv`, one JSON per fake with
+the alternatives and the whole score curve, `report.html`, and each source's motion features, which
+the next fake uses again.
 """
 
 if __name__ == "__main__":  # before the imports that take time
@@ -49,10 +49,10 @@ from utils.report import write_reports
 from utils.relative_path import relative_path
 from utils.scene_index import indexed_ids, read_ranking
 from utils.sections import in_sections
-from utils.side_by_side import Roots
+from utils.side_by_side import Roots, stretches_of
 from utils.source_motion import IndexedSource, MotionIndex
 from utils.steadied import CameraPath, SteadiedRoots, steadied_candidates
-from utils.tables import Trace, read_result, write_table
+from utils.tables import FramePair, Trace, read_result, write_table
 from utils.versions import versions
 from utils.views import (View, agreement_of, alignment_of, explained, find_places, gain_tables,
                          look_closer, mark_copies, views_of)
@@ -150,6 +150,8 @@ def main(video_root: Path = Path("./source_data/"),
     results = list(finished(fakes, tools.trace_root))
     write_table(tools.trace_root / "traces.csv", Trace,
                 [Trace(**row) for result in results for row in result["traces"]])
+    write_table(tools.trace_root / "frames.csv", FramePair,
+                (pair for result in results for pair in frame_pairs(result)))
     traced.failed = {**indexed.failed, **traced.failed}
     roots = Roots(Path(fake_frame_root), Path(fake_mask_root), Path(fake_rect_root),
                   Path(video_root), tools.trace_root)
@@ -347,6 +349,18 @@ def result(record: VideoRecord, answers: list[dict], made_with: dict,
 def source_id(candidates: list[dict], source: str) -> str:
     """Video id of a candidate's file name."""
     return next(c["source_id"] for c in candidates if c["source"] == source)
+
+
+def frame_pairs(result: dict) -> Iterator[FramePair]:
+    """Every frame of a fake that came from somewhere, and from where, stretch by stretch; none
+    where the result was tampered with, which its page says."""
+    try:
+        stretches = stretches_of(result)
+    except (KeyError, TypeError, ValueError):
+        return
+    for stretch in stretches:
+        for fake_frame, source_frame in zip(stretch.fake_frames, stretch.source_frames):
+            yield FramePair(result["fake"], fake_frame, stretch.row["source"], source_frame)
 
 
 def finished(fakes: dict[str, VideoRecord], trace_root: Path) -> Iterator[dict]:

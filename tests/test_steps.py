@@ -66,6 +66,14 @@ def test_tables_have_the_promised_columns(project):
             "fake,rank,source,scene_score,angular_distance_rad,inliers,flip")
 
 
+@pytest.mark.parametrize("fake", TRUTH)
+def test_every_frame_is_told_where_it_came_from(project, fake):
+    source, start, _ = TRUTH[fake]
+    with open(project[0] / "step5_flow_trace/frames.csv", newline="", encoding="utf-8") as file:
+        rows = [list(row.values()) for row in csv.DictReader(file) if row["fake"] == fake]
+    assert rows == [[fake, str(index), source, str(start + index)] for index in range(CUT)]
+
+
 def test_every_fake_has_its_row(project):
     rows = traces(project[0])
     assert set(rows) == {*TRUTH, *SHORT}

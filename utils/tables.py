@@ -1,5 +1,5 @@
-"""The two result tables: scene_ranking.csv (step 4) and traces.csv (step 5), and the JSON file that
-step 5 keeps of every fake."""
+"""The result tables: scene_ranking.csv (step 4), traces.csv and frames.csv (step 5), and the JSON
+file that step 5 keeps of every fake."""
 
 import csv
 import io
@@ -44,6 +44,16 @@ class Trace:
     confidence: float  # probability that the verdict, source and range included, is right
     runner_up: str | None
     reason: str
+
+
+@dataclass(frozen=True)
+class FramePair:
+    """One row of frames.csv: a frame of a fake, and where it came from by the row of traces.csv."""
+
+    fake: str
+    fake_frame: int  # 0-based
+    source: str
+    source_frame: int  # 0-based
 
 
 def read_result(trace_root: Path, fake_id: str) -> dict | None:
