@@ -56,7 +56,8 @@ def choose_frames(tier: str, count: int, length: int,
     """Source frames of a fake: ([frame indices of a stretch], source frames per fake frame).
 
     count: frames of the source. length: source frames to cover ("extreme", "lowfps", "slowmo":
-    fake frames to make). One stretch, but two of "stitched" and "montage". Backwards the rate is negative.
+    fake frames to make). One stretch, but two of "stitched" and "montage". Backwards the rate is
+    negative.
     """
     rate = _choose_rate(tier, rng)
     if tier == "short":

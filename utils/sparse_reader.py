@@ -13,6 +13,7 @@ seen only as far as it breaks the units that a packet is made of, and what the d
 the picture before is concealed with another: good enough to know a scene by, not to compare frames.
 """
 
+from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain, compress
@@ -27,6 +28,7 @@ from utils.video import Frame, VideoReader
 SLICES = {1, 2, 3, 4, 5}  # nal_unit_type, ITU-T H.264, table 7-1: of coded pictures,
 IDR = 5  # of pictures that nothing behind them looks past, and
 PARAMETERS = {7, 8, 13, 15}  # of what is needed to decode any
+MOST_UNITS = 1000  # in a packet; slices and what is said beside them are far fewer
 
 
 class _Inexact(Exception):
@@ -62,17 +64,20 @@ def outline_of(path: Path) -> Outline:
     with video.open_container(path) as container:
         stream = video.video_stream(container, path)
         length_bytes = _length_bytes(stream)
-        told, count = [], 0
+        count, told = 0, (array("q"), bytearray(), bytearray())  # ten bytes a packet
         for packet in _in_time(container, stream, path):
             count += 1
             if length_bytes:
                 try:
-                    told.append((_stamp(packet), *_picture(memoryview(packet), length_bytes)))
+                    found = _stamp(packet), *_picture(memoryview(packet), length_bytes)
                 except _Inexact:
                     length_bytes = 0
-    if not length_bytes or not told:
+                    continue
+                for kind, value in zip(told, found):
+                    kind.append(value)
+    if not length_bytes or not count:
         return Outline(count)
-    stamps, begins, referred = (np.array(kind) for kind in zip(*told))
+    stamps, begins, referred = map(np.frombuffer, told, (np.int64, bool, bool))
     latest = np.maximum.accumulate(stamps)
     soonest = np.minimum.accumulate(stamps[::-1])[::-1]
     in_order = begins[0] and (latest[:-1] < soonest[1:])[begins[1:]].all()
@@ -111,7 +116,7 @@ class SparseReader(VideoReader):
             stream, promised = self._begin(container)
             packets = compress(_in_time(container, stream, self.path), needed)
             decoded = video.decode_packets(chain(packets, [None]), stream)
-            for raw in chain.from_iterable(decoded):
+            for raw in chain.from_iterable(video.in_time(decoded, self.path, promised)):
                 index, stamp = next(due, (None, None))
                 if raw.pts != stamp or raw.is_corrupt or raw.interlaced_frame:
                     raise _Inexact
@@ -153,7 +158,7 @@ def _picture(data: memoryview, length_bytes: int) -> tuple[bool, bool]:
 
     Raises _Inexact when it is not made of whole NAL units, or not of one picture.
     """
-    at, kinds, referred = 0, set(), False
+    at, units, kinds, referred = 0, 0, set(), False
     while at < len(data):
         size = int.from_bytes(data[at:at + length_bytes])
         at += length_bytes + size
@@ -161,7 +166,8 @@ def _picture(data: memoryview, length_bytes: int) -> tuple[bool, bool]:
             raise _Inexact
         header = data[at - size]
         kind = header & 31
-        if header & 128 or not kind:  # forbidden_zero_bit; a type that is not specified
+        units += 1
+        if header & 128 or not kind or units > MOST_UNITS:  # forbidden_zero_bit; not specified
             raise _Inexact
         kinds.add(kind)
         referred |= kind in SLICES and header & 96 > 0
