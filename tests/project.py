@@ -28,7 +28,7 @@ SHORT = ("one.mp4", "two.mp4", "nobody.webm")  # fakes without a source here, or
 MADE = ("step1_source_frames", "step2_source_backs", "step3_fake_frames", "step3_fake_rect",
         "step3_fake_masks", "step3_fake_backs", "step3_fake_fores", "step4_scene_trace",
         "step5_flow_trace")
-TABLES = ("scene_ranking.csv", "traces.csv", "report.html")  # written by every run
+TABLES = ("scene_ranking.csv", "traces.csv", "frames.csv", "report.html")  # written by every run
 
 
 def make_videos(root: Path) -> None:

@@ -22,7 +22,7 @@ OUTPUTS = {1: ("step1_source_frames",), 2: ("step2_source_backs",),
                "step3_fake_fores"), 4: ("step4_scene_trace",), 5: ("step5_flow_trace",)}
 FRAMES, CUT = 40, 20  # of a source, of a fake
 PATIENCE_S = 240  # for one run on a busy machine
-TABLES = {"scene_ranking.csv", "traces.csv", "report.html"}  # written by every run
+TABLES = {"scene_ranking.csv", "traces.csv", "frames.csv", "report.html"}  # written by every run
 
 _context = multiprocessing.get_context("forkserver")
 
