@@ -42,6 +42,7 @@ from utils.negative import LEAST_SCORE, is_negative
 from utils.video import Frame, VideoInfo, VideoReader, cut_short
 
 WRITERS = 2  # threads that encode pictures, per video
+FOUND_OUT = ("negative", "cut_short")  # what a record tells of a fake beside the settings
 MAX_WAITING = 8  # pictures kept in memory until a writer is free
 
 
@@ -83,36 +84,38 @@ def split(video: VideoFile, roots: dict[str, Path], settings: dict,
           overwrite: bool) -> bool:
     """Write the five folders of one fake; False when they were complete already."""
     check_name(video)
-    if not overwrite and any(
-            all(is_complete(root / video.id, video, {**settings, "negative": negative})
-                for root in roots.values()) for negative in (False, True)):
+    if not overwrite and all(is_complete(root / video.id, video, settings, FOUND_OUT)
+                             for root in roots.values()):
         return False
     with ExitStack() as stack:
         folders = {name: stack.enter_context(fresh_folder(root / video.id))
                    for name, root in roots.items()}
         stack.enter_context(unchanged(video.path))
-        settings = {**settings, "negative": is_negative(video.path, faces())}
-        rectangles, frame_count, info = write_frames(video, folders, settings, segmenters())
+        negative = is_negative(video.path, faces())
+        rectangles, frame_count, info = write_frames(video, folders, settings, negative,
+                                                     segmenters())
+        warning = cut_short(info, frame_count)
         write_json(folders["rect"] / RECTANGLES_NAME, rectangles)
         record = VideoRecord(file=video.name, size=video.path.stat().st_size,
                              sha256=sha256_of(video.path), fps=info.fps, frame_count=frame_count,
                              width=info.width, height=info.height,
-                             frames=[int(index) for index in rectangles], settings=settings)
+                             frames=[int(index) for index in rectangles],
+                             settings={**settings, "negative": negative, "cut_short": warning})
         for folder in folders.values():
             record.write(folder)
-    if warning := cut_short(info, frame_count):
+    if warning:
         log.warning("%s: %s", video.path, warning)
-    if settings["negative"]:
+    if negative:
         log.info("%s: its colours are inverted; they were turned back", video.path)
     if not any(rectangles.values()):
         log.warning("%s: no person found in it; only its scene can be traced", video.path)
     return True
 
 
-def write_frames(video: VideoFile, folders: dict[str, Path], settings: dict,
+def write_frames(video: VideoFile, folders: dict[str, Path], settings: dict, negative: bool,
                  segmenter: Segmenter) -> tuple[dict[str, Rectangle | None], int, VideoInfo]:
-    """Write the pictures of one fake; returns its rectangles by frame number, its frame
-    count and what it is."""
+    """Write the pictures of one fake, of a negative with their colours turned back; returns its
+    rectangles by frame number, its frame count and what it is."""
     begin, end = settings["begin_frame"], settings["end_frame"]
     rectangles: dict[str, Rectangle | None] = {}
     reader = VideoReader(video.path, wanted=range(begin, (end if end is not None else 2**62) + 1),
@@ -120,7 +123,7 @@ def write_frames(video: VideoFile, folders: dict[str, Path], settings: dict,
     with ThreadPoolExecutor(WRITERS) as writers:
         waiting: deque = deque()
         for frame in reader:
-            if settings["negative"]:
+            if negative:
                 frame = replace(frame, image=cv2.bitwise_not(frame.image))
             mask = person_mask(segmenter.probability(frame.image))
             rectangles[str(frame.index)] = largest_rectangle(mask)

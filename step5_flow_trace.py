@@ -245,7 +245,8 @@ def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
                                  tools.exhaustive)
     answers = trace_stretches(views, fake, {**made_with, "candidates": candidates}, load, tools)
     said = [*fake.left_out(), *([STEADIED] if path else []),
-            *([TURNED_BACK] if record.settings.get("negative") else [])]
+            *([TURNED_BACK] if record.settings.get("negative") else []),
+            *filter(None, [record.settings.get("cut_short")])]
     for one in answers:
         one["trace"] = replace(one["trace"], reason="; ".join([one["trace"].reason, *said]))
     return answers

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 
@@ -186,10 +186,16 @@ def _is_number(value: object, low: int, end: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value < end
 
 
-def is_complete(folder: Path, video: VideoFile, settings: dict) -> bool:
-    """Whether a folder was made, to its end, from this very file with these settings."""
+def is_complete(folder: Path, video: VideoFile, settings: dict,
+                found: Collection[str] = ()) -> bool:
+    """Whether a folder was made, to its end, from this very file with these settings.
+
+    found: names under which the record's settings also tell what the step found out of the video.
+    """
     record = VideoRecord.read(folder)
-    return (record is not None and record.settings == settings and record.file == video.name
+    return (record is not None and record.file == video.name
+            and set(found) <= set(record.settings)
+            and {k: v for k, v in record.settings.items() if k not in found} == settings
             and _same_content(video.path, record, Path(folder) / RECORD_NAME))
 
 

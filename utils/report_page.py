@@ -40,8 +40,8 @@ def page_data(result: dict, roots: Roots) -> tuple[dict, bytes]:
     made_with = result["made_with"]
     data = {"fake": result["fake"], "record": made_with["record"],
             "parts": [part_data(*part, result, roots) for part in zip(stretches, loaded)],
-            "settings": {**{f"step 3, {k.replace('_', ' ')}": "the last" if v is None else v
-                            for k, v in made_with["record"]["settings"].items()},
+            "settings": {**{f"step 3, {k.replace('_', ' ')}": v
+                            for k, v in made_with["record"]["settings"].items() if v is not None},
                          **{f"step 5, {k}": v for k, v in made_with["settings"].items()},
                          **{f"version, {k}": v for k, v in result.get("versions", {}).items()}},
             "candidates": candidates,

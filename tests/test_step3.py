@@ -1,4 +1,4 @@
-"""Videos whose colours are inverted, and what step 3 makes of them."""
+"""What step 3 finds out of a video: inverted colours, and a file that was cut off."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from models.face_detector import FaceDetector
 from utils.files import read_image
 from utils.layout import VideoRecord, frame_name
 from utils.negative import LEAST_SCORE, is_negative
-from utils.video import VideoError, VideoReader
+from utils.video import VideoError, VideoReader, VideoWriter
 
 COUNT = 12
 ROOTS = ("frame_root", "rect_root", "mask_root", "back_root", "fore_root")
@@ -63,3 +63,28 @@ def test_step_3_turns_colours_back(folder, tmp_path):
              for name in ("negative", "plain")]
     assert masks[1].any() and (masks[0] == masks[1]).mean() > 0.98
     assert step3.main(folder, **roots).skipped == ["negative.mp4", "plain.mp4"]
+
+
+def test_step_3_tells_of_a_file_that_was_cut_off(folder, tmp_path):
+    path = tmp_path / "fakes/cut.mp4"
+    path.parent.mkdir()
+    with VideoWriter(path, 25) as writer:  # its table is at the front
+        for frame in person_frames(3, 40, "coffee"):
+            writer.write(frame)
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    roots = {name: tmp_path / name for name in ROOTS}
+    assert step3.main(path, **roots).done == ["cut.mp4"]
+    said = VideoRecord.read(roots["frame_root"] / "cut").settings["cut_short"]
+    assert said.startswith("only ") and "of about 40 frames" in said
+    assert step3.main(path, **roots).skipped == ["cut.mp4"]
+    step3.main(folder / "plain.mp4", **roots)
+    assert VideoRecord.read(roots["frame_root"] / "plain").settings["cut_short"] is None
+
+
+def test_a_folder_that_does_not_tell_is_made_again(folder, tmp_path):
+    roots = {name: tmp_path / name for name in ROOTS}
+    step3.main(folder / "plain.mp4", **roots)
+    record = VideoRecord.read(roots["mask_root"] / "plain")
+    del record.settings["negative"]
+    record.write(roots["mask_root"] / "plain")
+    assert step3.main(folder / "plain.mp4", **roots).done == ["plain.mp4"]
