@@ -13,6 +13,7 @@ from utils.sparse_reader import Outline, SparseReader, outline_of
 from utils.video import VideoError, VideoReader, count_packets
 
 COUNT = 100
+BITS = 6
 GROUPS = "keyint=12:min-keyint=12:scenecut=0"
 UNEVEN = [3 + 0.04 * index + 0.013 * (index % 3) + 1.5 * (index > 20) for index in range(COUNT)]
 SPARSE = {  # files whose packets tell what is needed, and the most packets that ten frames need
@@ -46,9 +47,8 @@ def fixture_fed(monkeypatch) -> list[int]:
     return sizes
 
 
-def check(path, number=10, whole_file=True):
-    """Compare a few frames with what decoding everything gives; returns the outline. In a damaged
-    file their numbers are compared, for decoders conceal damage with what they decoded before."""
+def check(path, number=10):
+    """Compare a few frames with what decoding everything gives; returns the outline."""
     outline, whole = outline_of(path), VideoReader(path, threads=1)
     truth = list(whole)
     wanted = evenly_spaced(outline.count, number)
@@ -57,7 +57,7 @@ def check(path, number=10, whole_file=True):
     assert reader.decoded == len(truth) and reader.info == whole.info
     for frame in found.values():
         assert frame.time_s == pytest.approx(truth[frame.index].time_s, abs=1e-6)
-        assert not whole_file or np.array_equal(frame.image, truth[frame.index].image)
+        assert np.array_equal(frame.image, truth[frame.index].image)
     assert list(found) == [index for index in wanted if index < len(truth)]
     return outline
 
@@ -127,12 +127,18 @@ def test_a_damaged_file_is_decoded_as_a_whole(tmp_path, change):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 def test_bits_turned_over(tmp_path, ending, seed):
+    """A frame that such damage loses may be one that is not looked at, and is counted then."""
     clip = numbered_clip(tmp_path / f"clip.{ending}", COUNT, bf="2", g="20")
     content, rng = bytearray(clip.read_bytes()), random.Random(seed)
-    for _ in range(6):
+    for _ in range(BITS):
         content[rng.randrange(len(content) // 4, len(content) * 3 // 4)] ^= 1 << rng.randrange(8)
     clip.write_bytes(content)
-    check(clip, whole_file=False)
+    outline, whole = outline_of(clip), VideoReader(clip, threads=1)
+    count, wanted = sum(1 for _ in whole), evenly_spaced(outline.count, 10)
+    reader = SparseReader(clip, set(wanted), outline)
+    found = {frame.index for frame in reader}
+    assert abs(reader.decoded - count) <= BITS and len(found) >= len(wanted) - BITS
+    assert found <= set(wanted)
 
 
 def test_an_unreadable_file(tmp_path):
