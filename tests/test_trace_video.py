@@ -76,8 +76,12 @@ def test_a_video_of_an_earlier_result_is_not_shown(made):
     assert path.is_file()
     result["traces"][0]["start_frame"], result["traces"][0]["end_frame"] = 3, 14
     assert current_video(result, roots) is None
+    others = [path.with_name(name) for name in ("notes.json", "notes.mp4")]
+    for other in others:
+        other.write_text("{}")
     drop_videos([result], roots)
     assert not path.exists() and not path.with_suffix(".json").exists()
+    assert all(other.is_file() for other in others)
 
 
 def test_killed_half_way_it_leaves_nothing_that_looks_finished(made, monkeypatch):

@@ -80,9 +80,17 @@ def drop_videos(results: list[dict], roots: Roots) -> None:
     folder = roots.traces / "videos"
     for record in sorted(folder.rglob("*.json")):
         video = record.with_suffix(".mp4")
-        if video not in kept:
+        if video not in kept and _is_ours(record):
             drop_file(video, folder)
             drop_file(record, folder)
+
+
+def _is_ours(record: Path) -> bool:
+    """Whether a file is what write_video() says of a video."""
+    try:
+        return set(read_json(record)) == {"digest"}
+    except InputError:
+        return False
 
 
 def is_made(path: Path, made_with: dict) -> bool:
