@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 
 from models.face_detector import FaceDetector
-from models.fetch import sha256_of
+from models.fetch import FACE_DETECTION, fetch, sha256_of
 from models.segmenter import Segmenter, make_segmenter, person_mask
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures, log,
                          per_thread, pick_device, run_batch, run_step)
@@ -56,12 +56,14 @@ def main(video_path: Path = Path("./fake_data/"), frame_root: Path = Path("./ste
 
     begin_frame, end_frame: the part to keep, inclusive; end_frame None for the last frame.
     prune: remove what there is of fakes that are gone from the folder video_path.
-    Raises InputError when there is no video or the frame range is empty.
+    Raises InputError when there is no video or the frame range is empty, ModelFileError when a
+    model cannot be had.
     """
     if begin_frame < 0 or (end_frame is not None and end_frame < begin_frame):
         raise InputError("--begin-frame must be 0 or more and --end-frame not before it")
     device = pick_device(device, needed=segmenter != "selfie")
     segmenters = per_thread(partial(make_segmenter, segmenter, segmenter_model, device))
+    fetch(FACE_DETECTION)  # that it cannot be had is told once
     faces = per_thread(partial(FaceDetector, min_score=LEAST_SCORE))
     settings = {"begin_frame": begin_frame, "end_frame": end_frame,
                 "segmenter": segmenters().identity}
