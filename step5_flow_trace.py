@@ -49,7 +49,7 @@ from utils.report import write_reports
 from utils.relative_path import relative_path
 from utils.scene_index import indexed_ids, read_ranking
 from utils.sections import in_sections
-from utils.side_by_side import Roots, stretches_of
+from utils.side_by_side import Roots, frame_pairs
 from utils.source_motion import IndexedSource, MotionIndex
 from utils.steadied import CameraPath, SteadiedRoots, steadied_candidates
 from utils.tables import FramePair, Trace, read_result, write_table
@@ -138,7 +138,7 @@ def main(video_root: Path = Path("./source_data/"),
     if len(indexed.failed) == len(needed):
         raise InputError(f"{video_root}: none of the sources can be read there; check --video-root")
     tools = replace(tools, coarse=CoarseIndex.brought_up_to_date(index),
-                    no_video=without_video(needed, index))
+                    no_video=index.without_video(needed))
     if tools.no_video:
         log.warning("%s: the videos of %d of %d sources are not there, so that only their motion, "
                     "kept from before, is compared; is --video-root right?", video_root,
@@ -261,13 +261,6 @@ def searched_by_motion(candidates: list[dict], tools: Tools) -> dict:
     return tools.coarse.state
 
 
-def without_video(source_ids: set[str], index: MotionIndex) -> frozenset[str]:
-    """Sources whose motion is known, but whose video is not there to be looked at."""
-    records = {source_id: index.record(source_id) for source_id in source_ids}
-    return frozenset(source_id for source_id, record in records.items()
-                     if record is not None and not index.has_video(record))
-
-
 def is_answered(fake_id: str, trace_root: Path, made_with: dict) -> bool:
     """Whether a fake's JSON is there, sound, made with the same input, in today's form."""
     found = read_result(trace_root, fake_id) or {}
@@ -350,18 +343,6 @@ def result(record: VideoRecord, answers: list[dict], made_with: dict,
 def source_id(candidates: list[dict], source: str) -> str:
     """Video id of a candidate's file name."""
     return next(c["source_id"] for c in candidates if c["source"] == source)
-
-
-def frame_pairs(result: dict) -> Iterator[FramePair]:
-    """Every frame of a fake that came from somewhere, and from where, stretch by stretch; none
-    where the result was tampered with, which its page says."""
-    try:
-        stretches = stretches_of(result)
-    except (KeyError, TypeError, ValueError):
-        return
-    for stretch in stretches:
-        for fake_frame, source_frame in zip(stretch.fake_frames, stretch.source_frames):
-            yield FramePair(result["fake"], fake_frame, stretch.row["source"], source_frame)
 
 
 def finished(fakes: dict[str, VideoRecord], trace_root: Path) -> Iterator[dict]:

@@ -18,6 +18,7 @@ FASTER, FASTER_INDEXED = 200, 1000  # targets: times the straightforward way's s
 LONG_SIZE = (1920, 1080)
 LONG_CLIP = 250  # frames that a long video repeats
 END_FRAME = 99  # of the long fake
+SAMPLING = "step 1, long source"
 ANSWERS = ("right source", "start ±0", "start ±1")
 
 
@@ -77,18 +78,23 @@ def _answers(setting: Setting, project: Project) -> list[Figure]:
 
 
 def long_videos(setting: Setting) -> list[Figure]:
-    """Largest memory on two long videos, and how much it grows per minute of video."""
+    """Largest memory on two long videos, and how much it grows per minute of video; and how long
+    step 1 takes."""
     origin = setting.longest().path
     clip = make_clip(setting.work / "clips/wide.mp4", origin, LONG_CLIP, LONG_SIZE)
     short = make_clip(setting.work / f"clips/fake_{LENGTHS[0]}.mp4", origin, LENGTHS[0], crf=30)
     peaks: dict[str, list[float]] = {}
+    sampling: list[Figure] = []
     for minutes in setting.minutes:
         video = make_long(setting.work / f"clips/long_{minutes:g}.mp4", clip, minutes)
         log.info("a video of %g minutes", minutes)
-        for what, run in _long_runs(setting, video, short).items():
+        runs = _long_runs(setting, video, short)
+        sampling.append(Figure("long", f"{SAMPLING}, {minutes:g} minutes", "s",
+                               [runs[SAMPLING].wall_s], [runs[SAMPLING].cpu_s]))
+        for what, run in runs.items():
             peaks.setdefault(what, []).append(run.peak_bytes / MIB)
     span = setting.minutes[1] - setting.minutes[0]
-    return [figure for what, found in peaks.items() for figure in (
+    return sampling + [figure for what, found in peaks.items() for figure in (
         *(Figure("long", f"{what}, {minutes:g} minutes, peak", "MiB", [peak], target=MOST_MIB)
           for minutes, peak in zip(setting.minutes, found, strict=True)),
         Figure("long", f"{what}, growth per minute", "MiB per minute",

@@ -229,8 +229,8 @@ def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place:
             frames: int, seen: Collection[str] = ()) -> str:
     """One plain sentence for the verdict.
 
-    frames: of the fake; chances: what probabilities() gave for the hypotheses; place: which of them it is about, or for
-    no source which is the nearest; seen: as in named().
+    frames: of the fake; chances: what probabilities() gave for the hypotheses; place: which of
+    them it is about, or for no source which is the nearest; seen: as in named().
     """
     best = hypotheses[place]
     chance = 100 * confidence(best, chances[place])

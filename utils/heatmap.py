@@ -3,13 +3,13 @@
 Copying (compression, scaling, colour) also changes pictures, so it is fitted first: over all frames
 together a gain and offset per colour channel by a robust fit that lets go of outliers (Geman and
 McClure 1987), and the blur that brings both to one sharpness; and frame by frame how bright it is,
-for pictures fade in and out. What remains is looked
-at in bands of a difference-of-Gaussians pyramid (Burt and Adelson 1983): fine enough to hold a
-face's structure, coarse enough that coding noise, which is finer, stays out. In each band the
-local energy of the difference is divided by what copying leaves in a place of that much texture,
-learnt from the quieter part of the picture itself; blocks and ringing sit on texture, as the
-masking term of structural similarity has it (Wang et al. 2004). The energy is averaged over
-neighbouring frames before the logarithm: noise evens out there, a changed face stays.
+for pictures fade in and out. What remains is looked at in bands of a difference-of-Gaussians
+pyramid (Burt and Adelson 1983): fine enough to hold a face's structure, coarse enough that coding
+noise, which is finer, stays out. In each band the local energy of the difference is divided by what
+copying leaves in a place of that much texture, learnt from the quieter part of the picture itself;
+blocks and ringing sit on texture, as the masking term of structural similarity has it (Wang et al.
+2004). The energy is averaged over neighbouring frames before the logarithm: noise evens out there,
+a changed face stays.
 """
 
 from dataclasses import dataclass
@@ -71,9 +71,9 @@ def fit_look(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> Loo
         lambda c: fit_channel(fakes[..., c], sources[..., c], covered), range(3))).T
     sources = as_bright(fakes, sources * gain + offset, covered)
     plain = Look(gain, offset, fit_blur(fakes, sources, covered), np.ones(len(BAND_SIGMAS) - 1))
-    ratio = excess(fakes, sources, covered, Look(np.ones(3), np.zeros(3), plain.blur, plain.noise))
     if not covered.any():
         return plain
+    ratio = _excess(fakes, sources, covered, plain)
     quiet = [np.quantile(band[covered], QUIET_SHARE) for band in ratio.swapaxes(0, 1)]
     return Look(gain, offset, plain.blur, np.clip(quiet, *NOISE_RANGE))
 
@@ -134,7 +134,11 @@ def excess(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray, look: Lo
     """
     fakes = fakes.astype(np.float32)
     sources = (sources * look.gain + look.offset).astype(np.float32)
-    sources = as_bright(fakes, sources, covered)
+    return _excess(fakes, as_bright(fakes, sources, covered), covered, look)
+
+
+def _excess(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray, look: Look) -> np.ndarray:
+    """excess() of sources that are as bright as the fakes, both float32."""
     sources = np.where(covered[..., None], sources, fakes)
     fakes, sources = blurred(fakes, sources, look.blur)
     return np.stack(on_threads(partial(_frame_excess, noise=look.noise), fakes, sources, covered))

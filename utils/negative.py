@@ -18,8 +18,8 @@ from utils.sparse_reader import SparseReader, outline_of
 
 FRAMES = 5  # looked at
 LEAST_SCORE = 0.05  # of a face that counts; the detector that is given must tell them
-SURE, LEAD = 0.75, 0.02  # mean score of the best face with colours inverted, and by how much it must
-# be above that of the picture as it is
+SURE, LEAD = 0.75, 0.02  # mean score of the best face with colours inverted, and by how much it
+# must be above that of the picture as it is
 
 
 def is_negative(path: Path, detector: FaceDetector) -> bool:

@@ -3,6 +3,7 @@
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from utils.heatmap import Look
 from utils.layout import frame_name, read_rectangles
 from utils.seek import read_frames
 from utils.steadied import CameraPath, steadied
+from utils.tables import FramePair
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,18 @@ def stretches_of(result: dict) -> list[Stretch]:
         own = [index for index in frames if first is None or first <= index <= last]
         found.append(Stretch(row, detail, own, source_frames(row, detail, len(own)), path))
     return found
+
+
+def frame_pairs(result: dict) -> Iterator[FramePair]:
+    """Every frame of a fake that came from somewhere, and from where, stretch by stretch; none
+    where the result was tampered with, which its page says."""
+    try:
+        stretches = stretches_of(result)
+    except (KeyError, TypeError, ValueError):
+        return
+    for stretch in stretches:
+        for fake_frame, source_frame in zip(stretch.fake_frames, stretch.source_frames):
+            yield FramePair(result["fake"], fake_frame, stretch.row["source"], source_frame)
 
 
 def source_frames(row: dict, detail: dict, count: int) -> list[int]:

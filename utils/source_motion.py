@@ -181,6 +181,12 @@ class MotionIndex:
         except OSError:
             return False
 
+    def without_video(self, source_ids: Iterable[str]) -> frozenset[str]:
+        """Sources whose motion is known, but whose video is not there to be looked at."""
+        records = {source_id: self.record(source_id) for source_id in source_ids}
+        return frozenset(source_id for source_id, record in records.items()
+                         if record is not None and not self.has_video(record))
+
     def _measure(self, path: Path, square: Square | None
                  ) -> Iterator[tuple[np.ndarray, MotionGrid, np.ndarray]]:
         """Frame times [n] in seconds, motion between the frames, also from the last one of the

@@ -71,7 +71,8 @@ def digest(result: dict) -> str:
 def current_video(result: dict, roots: Roots) -> Path | None:
     """The video of a fake, if there is one that shows this very result."""
     path = video_path(roots, fake_id(result))
-    return path if is_made(path, {"digest": digest(result)}) else None
+    there = path.is_file() and is_made(path, {"digest": digest(result)})
+    return path if there else None
 
 
 def drop_videos(results: list[dict], roots: Roots) -> None:
