@@ -61,7 +61,7 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 39  # to be raised when the same input would be traced another way
+METHOD = 40  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 STEADIED = "its whole picture moves and was steadied first"  # in the reason of a row
@@ -236,6 +236,7 @@ def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
         added = tools.coarse.nearest(fake.motion.grid, {c["source_id"] for c in candidates})
         candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))
                                    for source_id in added]
+    candidates, copies = without_copies(candidates, load)
     views = []
     for candidate in candidates if fake.motion is not None else []:
         source = load(candidate["source_id"])
@@ -248,8 +249,23 @@ def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
             *([TURNED_BACK] if record.settings.get("negative") else []),
             *filter(None, [record.settings.get("cut_short")])]
     for one in answers:
-        one["trace"] = replace(one["trace"], reason="; ".join([one["trace"].reason, *said]))
+        row = one["trace"]
+        same = [f"the same file is here as {name}, too" for name in copies.get(row.source, [])]
+        one["trace"] = replace(row, reason="; ".join([row.reason, *same, *said]))
     return answers
+
+
+def without_copies(candidates: list[dict], load: Callable[[str], IndexedSource | None]
+                   ) -> tuple[list[dict], dict[str, list[str]]]:
+    """Candidates, best first, without those whose file is that of a better one, byte for byte; and
+    these files' names, by the name of the one that stays."""
+    kept, copies = {}, {}
+    for candidate in candidates:
+        source = load(candidate["source_id"])
+        first = kept.setdefault(source.record.sha256 if source else candidate["source"], candidate)
+        if first is not candidate:
+            copies.setdefault(first["source"], []).append(candidate["source"])
+    return list(kept.values()), copies
 
 
 def searched_by_motion(candidates: list[dict], tools: Tools) -> dict:

@@ -49,6 +49,17 @@ def test_a_database_grows_by_a_file_and_notices_another_content(own_copy):
     assert float(new[SCRIPT]["motion_score"] or 0) < float(old[SCRIPT]["motion_score"]) - 0.1
 
 
+def test_a_copy_of_a_file_makes_nothing_ambiguous_and_is_named(own_copy):
+    old, names = traces(own_copy), {"talk one.mp4", "a copy.mp4"}
+    shutil.copyfile("source_data/talk one.mp4", "source_data/a copy.mp4")
+    again(1, 2, 4, 5)
+    new = traces(own_copy)[SCRIPT]
+    (other,) = names - {new["source"]}
+    assert f"the same file is here as {other}, too" in new["reason"]
+    told = ("verdict", "start_frame", "end_frame", "motion_score", "confidence", "runner_up")
+    assert [new[name] for name in told] == [old[SCRIPT][name] for name in told]
+
+
 def test_a_source_that_is_gone_leaves_the_index(own_copy):
     for folder in MADE[:2]:
         shutil.rmtree(own_copy / folder / "talk one")
