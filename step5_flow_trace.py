@@ -231,7 +231,8 @@ def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
     if path:
         tools = tools.on_steadied(fake_id, path)
         candidates = steadied_candidates(candidates, path, record.width)
-    fake = open_fake(tools.fake_roots, fake_id, record, tools.index.flow(), tools.index.segmenter())
+    fake = open_fake(tools.fake_roots, fake_id, record, tools.index.flow(), tools.index.segmenter(),
+                     whole=any(c["verified"] for c in candidates))
     if fake.motion is not None and made_with["searched"]:
         added = tools.coarse.nearest(fake.motion.grid, {c["source_id"] for c in candidates})
         candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from benchmarks import distortions
 from models.segmenter import Segmenter
 
 # tier -> constant rate factor of x264 (23 is its usual quality, 40 is coarse)
@@ -18,15 +19,16 @@ TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, 
          "newback": 26, "tiny": 42, "extreme": 28, "reversed": 28, "dropped": 28, "pip": 28,
          "crop40": 28, "several": 34, "short": 28, "stitched": 28, "rewound": 28, "montage": 28,
          "zooming": 28, "handheld": 28, "closeup": 28, "lowfps": 28, "duet": 28, "reposted": 30,
-         "slowmo": 28, "recoloured": 28}
+         "slowmo": 28, "recoloured": 28, "stretched": 28, "angled": 28, "lens": 28, "grainy": 28,
+         "pixelated": 28, "boomerang": 28, "looped": 28, "ramped": 28, "interpolated": 28}
 RATES = (0.8, 0.9, 1.1, 1.2, 1.25)  # source frames per fake frame
 TWO_STRETCHES = ("stitched", "montage")
-SLOWMO_RATE = 0.5
+HALF_RATE = 0.5  # of tiers that put a frame between every two
+RAMP = 0.6, 1.6  # rates between which a fake goes evenly from its first frame to its last
+LOOPS = 3
 EXTREME_RATES = (0.5, 0.6, 0.7, 1.5, 1.75, 2.0)
 LOWFPS_RATES = (2.5, 3.0, 4.0, 5.0)  # as in a GIF: so many times fewer frames per second
 DROP_SHARE = 0.08
-ZOOM, PAN = 0.3, 0.15  # at most: share by which the picture grows, and of its width that it goes
-SHAKE, SHAKE_FRAMES = 0.01, 4  # of a hand: usual share of the width, and frames that it lasts
 CAPTIONS = ("BREAKING NEWS", "You will not believe this", "LIVE", "Part 2 in the comments",
             "He really said it", "Sound on", "EXCLUSIVE interview", "follow for more")
 
@@ -55,14 +57,15 @@ def choose_frames(tier: str, count: int, length: int,
                   rng: np.random.Generator) -> tuple[list[np.ndarray], float]:
     """Source frames of a fake: ([frame indices of a stretch], source frames per fake frame).
 
-    count: frames of the source. length: source frames to cover ("extreme", "lowfps", "slowmo":
-    fake frames to make). One stretch, but two of "stitched" and "montage". Backwards the rate is
+    count: frames of the source. length: source frames to cover ("extreme", "lowfps", "slowmo",
+    "interpolated": fake frames to make). One stretch, but two of "stitched", "montage" and
+    "boomerang", which turns back, and three of "looped", all the same. Backwards the rate is
     negative.
     """
     rate = _choose_rate(tier, rng)
     if tier == "short":
         length = int(rng.integers(10, 16))
-    if tier in ("extreme", "lowfps", "slowmo"):
+    if tier in ("extreme", "lowfps", "slowmo", "interpolated"):
         length = round(length * rate)
     if tier in TWO_STRETCHES:
         return [_sampled(*stretch, rate) for stretch in _two_stretches(count, length, rng)], rate
@@ -70,6 +73,12 @@ def choose_frames(tier: str, count: int, length: int,
     frames = _sampled(int(rng.integers(0, count - length + 1)), length, abs(rate))
     if tier == "dropped":
         return _drop_some(frames, rng)
+    if tier == "ramped":
+        return _ramp(frames, rng)
+    if tier == "boomerang":
+        return [frames, frames[::-1]], rate
+    if tier == "looped":
+        return [frames] * LOOPS, rate
     return [frames[::-1] if rate < 0 else frames], rate
 
 
@@ -78,8 +87,8 @@ def _choose_rate(tier: str, rng: np.random.Generator) -> float:
         return float(rng.choice(EXTREME_RATES))
     if tier == "lowfps":
         return float(rng.choice(LOWFPS_RATES))
-    if tier == "slowmo":
-        return SLOWMO_RATE
+    if tier in ("slowmo", "interpolated"):
+        return HALF_RATE
     if tier in ("temporal", "several", "montage"):
         return float(rng.choice(RATES))
     if tier == "rewound":
@@ -101,6 +110,14 @@ def _drop_some(frames: np.ndarray, rng: np.random.Generator) -> tuple[list[np.nd
     return [kept], round(float(kept[-1] - kept[0]) / max(1, len(kept) - 1), 4)
 
 
+def _ramp(frames: np.ndarray, rng: np.random.Generator) -> tuple[list[np.ndarray], float]:
+    """Frames faster and faster, or slower and slower, and their mean rate."""
+    steps = np.linspace(*rng.permutation(RAMP), max(1, round(len(frames) / np.mean(RAMP))))
+    at = np.floor(np.cumsum(steps) - steps[0] + 0.5).astype(int)
+    shown = frames[at[at < len(frames)]]
+    return [shown], round(float(shown[-1] - shown[0]) / max(1, len(shown) - 1), 4)
+
+
 def _two_stretches(count: int, length: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Two separate stretches of one source, in either order: start and number of frames, `length`
     together.
@@ -117,8 +134,8 @@ def _two_stretches(count: int, length: int, rng: np.random.Generator) -> list[tu
 
 
 def frames_per_second(tier: str, fps: float, rate: float) -> float:
-    """Of a fake whose source has `fps`: the same, but for a tier that leaves its speed as it is."""
-    return fps / rate if tier == "lowfps" else fps
+    """Of a fake whose source has `fps`: the same, but for tiers that leave its speed as it is."""
+    return fps / rate if tier in ("lowfps", "interpolated") else fps
 
 
 def edit_pictures(tier: str, frames: Frames, material: Material,
@@ -209,37 +226,6 @@ def logo(frames: Frames, rng: np.random.Generator) -> Frames:
                 cv2.FONT_HERSHEY_DUPLEX, side / 45, (255, 255, 255), 1, cv2.LINE_AA)
     left = side // 3 if rng.random() < 0.5 else width - side - side // 3
     return [_paste(frame, badge, left, side // 3, 1.0) for frame in frames]
-
-
-def zoom_slowly(frames: Frames, rng: np.random.Generator) -> Frames:
-    """The camera moves in or out over the whole clip, and to a side; no empty corner shows."""
-    height, width = frames[0].shape[:2]
-    zooms = 1 + ZOOM * np.sort(rng.uniform(0, 1, 2))[::rng.choice((-1, 1))]
-    ends = rng.uniform(-PAN, PAN, (2, 2)) * (width, height)
-    ends = np.clip(ends, *((zooms[:, None] - 1) / 2 * (width, height) * sign for sign in (-1, 1)))
-    at = np.linspace(0, 1, len(frames))[:, None]
-    moved = zip(frames, zooms[0] + at * (zooms[1] - zooms[0]), ends[0] + at * (ends[1] - ends[0]))
-    return [_seen_from(frame, float(zoom[0]), 0.0, off) for frame, zoom, off in moved]
-
-
-def film_from_a_hand(frames: Frames, rng: np.random.Generator) -> Frames:
-    """A screen in a dark room, filmed from a hand that shakes: a little smaller and turned."""
-    count, width = len(frames), frames[0].shape[1]
-    lasting = np.exp(-np.linspace(-3, 3, 6 * SHAKE_FRAMES + 1)**2 / 2)
-    shake = np.stack([np.convolve(rng.normal(0, 1, count + 2 * len(lasting)), lasting, "same")
-                      for _ in range(3)], axis=1)[len(lasting):-len(lasting)]
-    shake *= SHAKE * rng.uniform(0.3, 1.5) / np.linalg.norm(lasting)
-    zoom, turn = rng.uniform(0.8, 0.95), rng.uniform(-2, 2)
-    return [_seen_from(frame, zoom, turn + float(np.degrees(moved[2])) / 2, moved[:2] * width)
-            for frame, moved in zip(frames, shake)]
-
-
-def _seen_from(frame: np.ndarray, zoom: float, degrees: float, off: np.ndarray) -> np.ndarray:
-    """A frame turned and enlarged about its centre and moved by pixels; what is beside it, dark."""
-    height, width = frame.shape[:2]
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, zoom)
-    matrix[:, 2] += off
-    return cv2.warpAffine(frame, matrix, (width, height), borderValue=(18, 16, 16))
 
 
 def _paste(frame: np.ndarray, picture: np.ndarray, left: int, top: int,
@@ -391,10 +377,17 @@ _EDITS: dict[str, Callable[[Frames, Material, np.random.Generator], Edited]] = {
     "crop40": _crop40,
     "closeup": _closeup,
     "several": _several,
-    "zooming": lambda frames, material, rng: Edited(zoom_slowly(frames, rng)),
-    "handheld": lambda frames, material, rng: Edited(film_from_a_hand(frames, rng)),
+    "zooming": lambda frames, material, rng: Edited(distortions.zoom_slowly(frames, rng)),
+    "handheld": lambda frames, material, rng: Edited(distortions.film_from_a_hand(frames, rng)),
     "duet": lambda frames, material, rng: Edited(beside_another(frames, material.backdrop, rng)),
     "reposted": lambda frames, material, rng: Edited(upright(frames)),
     "slowmo": lambda frames, material, rng: Edited(blended(frames)),
     "recoloured": lambda frames, material, rng: Edited(recolour(frames, rng)),
+    "stretched": lambda frames, material, rng: Edited(distortions.squeeze(frames, rng)),
+    "angled": lambda frames, material, rng: Edited(distortions.film_at_an_angle(frames, rng)),
+    "lens": lambda frames, material, rng: Edited(distortions.bend(frames, rng)),
+    "grainy": lambda frames, material, rng: Edited(distortions.add_grain(frames, rng)),
+    "pixelated": lambda frames, material, rng: Edited(
+        distortions.pixelate_face(frames, material.keypoints)),
+    "interpolated": lambda frames, material, rng: Edited(distortions.interpolate(frames)),
 }

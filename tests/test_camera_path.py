@@ -11,7 +11,7 @@ import step2_get_source_frames_back as step2
 import step3_get_fake_frames_back as step3
 import step4_scene_trace as step4
 import step5_flow_trace as step5
-from benchmarks.edits import film_from_a_hand, zoom_slowly
+from benchmarks.distortions import film_from_a_hand, zoom_slowly
 from clips import person_frames, place, write_clip
 from utils.camera_path import camera_path
 from utils.fake_motion import FakeRoots

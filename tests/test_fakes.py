@@ -149,7 +149,8 @@ def test_choose_frames_of_every_tier():
             stretches, rate = edits.choose_frames(tier, 100, 40, np.random.default_rng(seed))
             frames = np.concatenate(stretches)
             assert frames.min() >= 0 and frames.max() < 100
-            if tier in ("temporal", "extreme", "several", "lowfps", "slowmo"):
+            if tier in ("temporal", "extreme", "several", "lowfps", "slowmo",
+                        "interpolated"):
                 expected = frames[0] + np.floor(np.arange(len(frames)) * rate + 0.5)
                 assert (frames == expected).all()
             if tier == "reversed":
@@ -165,6 +166,14 @@ def test_choose_frames_of_every_tier():
                 assert rate in edits.RATES and len(stretches) == 2
                 assert all((part == part[0] + np.floor(np.arange(len(part)) * rate + 0.5)).all()
                            for part in stretches)
+            if tier == "ramped":
+                first, last = np.diff(frames[:12]).mean(), np.diff(frames[-12:]).mean()
+                assert len(stretches) == 1 and max(first, last) > 1.8 * min(first, last)
+                assert (np.diff(frames) >= 0).all() and len(frames) > 25
+            if tier == "boomerang":
+                assert (stretches[1] == stretches[0][::-1]).all() and len(frames) == 80
+            if tier == "looped":
+                assert len(stretches) == 3 and (np.reshape(stretches, (3, 40)) == frames[:40]).all()
             if tier == "rewound":
                 assert -rate in edits.RATES and (np.diff(frames) <= 0).all()
 

@@ -51,6 +51,7 @@ SAME_SHAPE = 0.02  # share by which pictures may be wider or higher and one show
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures
 FINE = 0.8  # motion score from which on motion is not too faint to tell frames apart
+LEAST_SEEN = 0.02  # share of the picture, below which what was found in it may be no person at all
 CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a
 # place beside which no other need be looked at
 
@@ -96,12 +97,17 @@ class Fake:
 
 
 def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEstimator,
-              segmenter: Segmenter) -> Fake:
+              segmenter: Segmenter, whole: bool = False) -> Fake:
     """What step 3 wrote of a fake, and its motion, without pictures that are held at its ends and
-    frames there that show nobody. Raises InputError when some of it is missing."""
-    frames = frames_with_person(record.frames, roots.boxes(fake_id))
+    frames there that show nobody.
+
+    whole: as for measure_fake(). Raises InputError when some of it is missing.
+    """
+    people = {frame: box for frame, box in roots.boxes(fake_id).items()
+              if box and box[2] * box[3] >= LEAST_SEEN * record.width * record.height}
+    frames = frames_with_person(record.frames, people)
     shown = replace(record, frames=frames)
-    motion, first, last = measure_fake(roots, fake_id, shown, flow), 0, len(frames) - 1
+    motion, first, last = measure_fake(roots, fake_id, shown, flow, whole), 0, len(frames) - 1
     picture, mask = partial(roots.picture, fake_id), partial(roots.mask, fake_id)
     if motion is not None:
         first, last = moving_part(motion.pixels, HELD)

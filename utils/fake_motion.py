@@ -25,6 +25,7 @@ CHUNK = 64  # frames in memory at a time
 MASK_EVERY = 5  # frames between two person masks that are made here
 SMALLER, INSIDE = 0.75, 0.5  # a window with a smaller side, or a smaller share in the square, than
 # these is another person than the largest one, or a small part of it
+LEAST_PERSON = 0.1  # share of a window on a person that its mask covers, if it was found in there
 
 Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of a frame: crop, mask, what is new
 # in it of the poses' pixels and of the sampled ones
@@ -78,14 +79,19 @@ class FakeMotion:
                           self.pixels.reversed())
 
 
-def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord,
-                 flow: FlowEstimator) -> FakeMotion | None:
-    """Motion and poses of a fake; None when nobody is in it, or one frame only.
+def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEstimator,
+                 whole: bool = False) -> FakeMotion | None:
+    """Motion and poses of a fake; None when nobody is found in it, or it has one frame only.
 
-    Raises InputError when a picture of step 3 is missing or damaged.
+    whole: where nobody is found, all of the picture is taken for the person. Raises InputError when
+    a picture of step 3 is missing or damaged.
     """
     rectangles = roots.boxes(fake_id)
     square = steady_square([rectangles.get(str(index)) for index in record.frames])
+    unseen = None
+    if square is None and whole:
+        unseen = np.full((record.height, record.width), 255, np.uint8)
+        square = steady_square([[0, 0, record.width, record.height]])
     if square is None or len(record.frames) < 2:
         return None
 
@@ -94,7 +100,8 @@ def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord,
         for index in frames:
             picture = roots.picture(fake_id, index)
             found.append((cut_square(picture, square),
-                          cut_mask(roots.mask(fake_id, index), square),
+                          cut_mask(roots.mask(fake_id, index) if unseen is None else unseen,
+                                   square),
                           *_what_is_new(picture, earlier, square)))
             earlier = picture
         return found
@@ -117,7 +124,8 @@ def measure_window(roots: FakeRoots, fake_id: str, record: VideoRecord, window: 
                    flow: FlowEstimator, segmenter: Segmenter) -> FakeMotion:
     """Motion and poses of the person in a window of a fake, as of a picture in a picture.
 
-    Step 3 looked at the whole frame; here the person is looked for again, in the window alone.
+    Step 3 looked at the whole frame; here the person is looked for again, in the window alone. Where
+    it is not found, as when its face was made unrecognisable, all of the window is taken for it.
     Raises InputError when a picture of step 3 is missing or damaged.
     """
     first = record.frames[0]
@@ -131,6 +139,8 @@ def measure_window(roots: FakeRoots, fake_id: str, record: VideoRecord, window: 
             crop = cut_square(picture, window)
             if not mask.size or (index - first) % MASK_EVERY == 0:
                 mask = person_mask(segmenter.probability(crop)) / np.float32(255)
+                if mask.mean() < LEAST_PERSON:
+                    mask = np.ones_like(mask)
             yield crop, mask, *_what_is_new(picture, earlier, window)
             earlier = picture
 
