@@ -110,7 +110,8 @@ def split(video: VideoFile, roots: dict[str, Path], settings: dict,
     if negative:
         log.info("%s: its colours are inverted; they were turned back", video.path)
     if not any(rectangles.values()):
-        log.warning("%s: no person found in it; only a source of the same scene can be traced", video.path)
+        log.warning("%s: no person found in it; only a source of the same scene can be traced",
+                    video.path)
     return True
 
 

@@ -246,7 +246,7 @@ def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
                                  partial(tools.coarse.vectors, candidate["source_id"]),
                                  tools.exhaustive)
     answers = trace_stretches(views, fake, {**made_with, "candidates": candidates}, load, tools)
-    said = [*fake.left_out(), *([STEADIED] if path else []),
+    said = [*fake.said(), *([STEADIED] if path else []),
             *([TURNED_BACK] if record.settings.get("negative") else []),
             *filter(None, [record.settings.get("cut_short")])]
     for one in answers:

@@ -11,7 +11,7 @@ SHAKE, SHAKE_FRAMES = 0.01, 4  # of a hand: usual share of the width, and frames
 DARK = (18, 16, 16)  # what is beside a screen that is filmed
 SQUEEZE = 0.68, 0.88  # share of one side that is left; 16:9 shown as 4:3 is 0.75
 TILT = 0.11  # of the sides, by which a corner of a screen filmed at an angle comes in at most
-BENT = 0.08, 0.16  # how much nearer or farther a lens has the middle of a side than the very middle
+BENT = 0.08, 0.16  # share by which a lens has the middle of a side nearer or farther away
 GRAIN, VIGNETTE, BLUR = (12, 30), (0.1, 0.4), (0.6, 1.6)  # grey levels; share at the rim; pixels
 MOSAIC = 10, 12  # blocks over a face
 

@@ -12,6 +12,7 @@ from models.flow import DisFlow
 from models.motion import MotionGrid
 from models.segmenter import make_segmenter, person_mask
 from utils import fake_motion
+from utils.confirm import open_fake
 from utils.fake_motion import FakeRoots, measure_fake, measure_window
 from utils.files import InputError, write_image, write_json
 from utils.geometry import largest_rectangle
@@ -118,3 +119,31 @@ def test_nobody_or_one_frame_is_no_motion(tmp_path):
     assert measure_fake(roots, "fake", one, DisFlow()) is None
     write_json(roots.rectangles / "fake" / RECTANGLES_NAME, {str(i): None for i in range(COUNT)})
     assert measure_fake(roots, "fake", record, DisFlow()) is None
+
+
+def test_where_nobody_is_found_the_whole_picture_is_the_person(tmp_path, plain):
+    roots, record = write_fake(tmp_path, portraits(1))
+    write_json(roots.rectangles / "fake" / RECTANGLES_NAME, {str(i): None for i in range(COUNT)})
+    fake = measure_fake(roots, "fake", record, DisFlow(), whole=True)
+    assert fake is not None and fake.grid.weight.mean() > 0.85
+    assert fake.square[2] == pytest.approx(1.05 * SIDE)
+    seen = fake.grid.pooled()
+    assert seen.weight[:, 2:-2, 2:-2].min() > 0.99 and plain.weight.mean() < 0.8
+    person = MotionGrid(seen.flow, seen.weight * (plain.weight > 0.5))
+    assert grid_score(person, plain) > 0.8
+
+
+def test_a_window_without_a_person_found_in_it_is_all_person(tmp_path):
+    roots, record = write_fake(tmp_path, in_a_picture([data.coffee()[:SIDE, :SIDE]] * COUNT))
+    fake = measure_window(roots, "fake", record, WINDOW, DisFlow(), make_segmenter())
+    assert fake.grid.weight.min() > 0.99
+
+
+@pytest.mark.parametrize("share, first", [(0.01, 0), (0.05, 11)])
+def test_what_is_too_small_for_a_person_cuts_no_frames_off(tmp_path, share, first):
+    roots, record = write_fake(tmp_path, portraits(1))
+    side = round(SIDE * share**0.5)
+    write_json(roots.rectangles / "fake" / RECTANGLES_NAME,
+               {str(i): [9, 9, side, side] if i > 10 else None for i in range(COUNT)})
+    fake = open_fake(roots, "fake", record, DisFlow(), make_segmenter())
+    assert fake.frames == list(range(first, COUNT)) and fake.person_found

@@ -6,13 +6,14 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clips import person_frames, write_clip
 from project import (CUT, LENGTH, MADE, PLAIN, SCRIPT, SEEDS, SHORT, STEPS, TABLES, TRUTH, again,
                      command, stamps, traces)
-from utils.files import InputError, read_json
-from utils.layout import VideoRecord, frame_name
+from utils.files import InputError, read_image, read_json, write_image, write_json
+from utils.layout import RECTANGLES_NAME, VideoRecord, frame_name
 from utils.tables import read_table
 
 
@@ -58,6 +59,22 @@ def test_a_copy_of_a_file_makes_nothing_ambiguous_and_is_named(own_copy):
     assert f"the same file is here as {other}, too" in new["reason"]
     told = ("verdict", "start_frame", "end_frame", "motion_score", "confidence", "runner_up")
     assert [new[name] for name in told] == [old[SCRIPT][name] for name in told]
+
+
+def test_a_person_that_was_not_recognised_is_traced_by_the_whole_picture(own_copy):
+    fake_id = SCRIPT.removesuffix(".mp4")
+    mask = np.zeros_like(read_image(Path("step3_fake_masks") / fake_id / frame_name(0)))
+    for index in range(CUT):
+        write_image(Path("step3_fake_masks") / fake_id / frame_name(index), mask)
+    write_json(Path("step3_fake_rect") / fake_id / RECTANGLES_NAME,
+               {str(index): None for index in range(CUT)})
+    again(5, overwrite=True)
+    row = traces(own_copy)[SCRIPT]
+    source, start, _ = TRUTH[SCRIPT]
+    assert (row["verdict"], row["source"], row["start_frame"]) == ("traced", source, str(start))
+    assert "no person was found in it, so its whole picture was compared" in row["reason"]
+    assert not any("no person was found" in row["reason"] for row in traces(own_copy).values()
+                   if row["fake"] in TRUTH and row["fake"] != SCRIPT)
 
 
 def test_a_source_that_is_gone_leaves_the_index(own_copy):

@@ -81,13 +81,17 @@ class Fake:
     pictures: FakePictures
     look: Callable[[Square], FakeMotion]  # measures another window
     unchanged: Callable[[], float] = lambda: 0.0  # held_pixels.unchanged_share()
+    person_found: bool = True  # else all of its picture is compared
 
-    def left_out(self) -> list[str]:
-        """In words, which frames at the ends of a whole fake are not compared."""
+    def said(self) -> list[str]:
+        """In words, what of a whole fake is not compared, and what is in place of a person."""
         every = self.record.frames
         ends = [(every[0], self.frames[0] - 1), (self.frames[-1] + 1, every[-1])]
-        return [f"its frames {first}-{last} hold one picture or show nobody, and were not compared"
-                for first, last in ends if first <= last]
+        found = [f"its frames {first}-{last} hold one picture or show nobody, and were not compared"
+                 for first, last in ends if first <= last]
+        if self.motion is not None and not self.person_found:
+            found.append("no person was found in it, so its whole picture was compared")
+        return found
 
     def part(self, first: int, last: int) -> "Fake":
         """The stretch from one position among the frames to another, inclusive."""
@@ -103,9 +107,10 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
 
     whole: as for measure_fake(). Raises InputError when some of it is missing.
     """
-    people = {frame: box for frame, box in roots.boxes(fake_id).items()
-              if box and box[2] * box[3] >= LEAST_SEEN * record.width * record.height}
-    frames = frames_with_person(record.frames, people)
+    least = LEAST_SEEN * record.width * record.height
+    boxes = {index: box for index, box in roots.boxes(fake_id).items() if box}
+    frames = frames_with_person(record.frames, {index: box for index, box in boxes.items()
+                                                if box[2] * box[3] >= least})
     shown = replace(record, frames=frames)
     motion, first, last = measure_fake(roots, fake_id, shown, flow, whole), 0, len(frames) - 1
     picture, mask = partial(roots.picture, fake_id), partial(roots.mask, fake_id)
@@ -122,7 +127,7 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
         return measure_window(roots, fake_id, shown, square, flow, segmenter).part(first, last)
 
     return Fake(record, frames, motion, movement, FakePictures(picture), look,
-                cache(partial(unchanged_share, picture, mask, frames)))
+                cache(partial(unchanged_share, picture, mask, frames)), bool(boxes))
 
 
 def frames_with_person(frames: list[int], rectangles: dict[str, Rectangle | None]) -> list[int]:
