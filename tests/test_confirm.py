@@ -389,6 +389,6 @@ def test_title_cards_at_the_ends_are_not_compared_and_named(fake):
     assert frames_with_person([1, 2, 3], seen) == [1, 2, 3]  # nobody at all
     cut = replace(fake, frames=fake.record.frames[8:-2])
     last = fake.record.frames[-1]
-    assert [text.split(" hold")[0] for text in cut.left_out()] == [
+    assert [text.split(" hold")[0] for text in cut.said()] == [
         "its frames 0-7", f"its frames {last - 1}-{last}"]
-    assert not fake.left_out()
+    assert not fake.said()

@@ -51,7 +51,8 @@ SAME_SHAPE = 0.02  # share by which pictures may be wider or higher and one show
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures
 FINE = 0.8  # motion score from which on motion is not too faint to tell frames apart
-LEAST_SEEN = 0.02  # share of the picture, below which what was found in it may be no person at all
+LEAST_SEEN = 0.02  # share of the picture, of rectangles below which frames without any are kept: what
+# is found in the others may be no person at all
 CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a
 # place beside which no other need be looked at
 
@@ -107,10 +108,10 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
 
     whole: as for measure_fake(). Raises InputError when some of it is missing.
     """
-    least = LEAST_SEEN * record.width * record.height
     boxes = {index: box for index, box in roots.boxes(fake_id).items() if box}
-    frames = frames_with_person(record.frames, {index: box for index, box in boxes.items()
-                                                if box[2] * box[3] >= least})
+    areas = [width * height for _, _, width, height in boxes.values()]
+    large = np.median(areas or [0]) >= LEAST_SEEN * record.width * record.height
+    frames = frames_with_person(record.frames, boxes) if large else record.frames
     shown = replace(record, frames=frames)
     motion, first, last = measure_fake(roots, fake_id, shown, flow, whole), 0, len(frames) - 1
     picture, mask = partial(roots.picture, fake_id), partial(roots.mask, fake_id)
