@@ -45,6 +45,7 @@ from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
 from utils.paths import clearly_seen, cut_prices, find_stretches, seen_stretches, torn_stretches
+from utils.persons import each_person
 from utils.report import write_reports
 from utils.relative_path import relative_path
 from utils.scene_index import indexed_ids, read_ranking
@@ -286,7 +287,8 @@ def is_answered(fake_id: str, trace_root: Path, made_with: dict) -> bool:
 
 def trace_stretches(views: list[View], fake: Fake, made_with: dict,
                     load: Callable[[str], IndexedSource | None], tools: Tools) -> list[dict]:
-    """Decide a fake as a whole, or stretch by stretch where it was joined from several."""
+    """Decide a fake as a whole, or stretch by stretch where it was joined from several, or person
+    by person where several are traced."""
     trace = partial(trace_stretch, made_with=made_with, load=load, tools=tools)
     whole = trace(views, fake)
     if not views:
@@ -306,7 +308,8 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
             parts = [trace_part(ends) for ends in stretches]
             if answer.tells_more(answer.rows_of(parts), whole["trace"]):
                 return answer.rejected_joined(parts, stretches, trace_part)
-    return [whole]
+    return each_person(whole, views, fake.motion.square, (fake.record.width, fake.record.height),
+                       partial(trace, fake=fake))
 
 
 def trace_stretch(views: list[View], fake: Fake, made_with: dict,

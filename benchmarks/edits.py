@@ -20,9 +20,11 @@ TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, 
          "crop40": 28, "several": 34, "short": 28, "stitched": 28, "rewound": 28, "montage": 28,
          "zooming": 28, "handheld": 28, "closeup": 28, "lowfps": 28, "duet": 28, "reposted": 30,
          "slowmo": 28, "recoloured": 28, "stretched": 28, "angled": 28, "lens": 28, "grainy": 28,
-         "pixelated": 28, "boomerang": 28, "looped": 28, "ramped": 28, "interpolated": 28}
+         "pixelated": 28, "boomerang": 28, "looped": 28, "ramped": 28, "interpolated": 28,
+         "split": 28}
 RATES = (0.8, 0.9, 1.1, 1.2, 1.25)  # source frames per fake frame
 TWO_STRETCHES = ("stitched", "montage")
+TWO_PERSONS = "split"  # its halves show two clips at a time
 HALF_RATE = 0.5  # of tiers that put a frame between every two
 RAMP = 0.6, 1.6  # rates between which a fake goes evenly from its first frame to its last
 LOOPS = 3

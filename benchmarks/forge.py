@@ -124,11 +124,14 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
               backdrop: edits.Frames, out_file: Path) -> list[Truth]:
     """Write one fake; its rows of truth.
 
-    second: another clip for a fake stitched from two sources, or None. backdrop: what replaces
-    the background, or lies around a picture in picture.
+    second: another clip for a fake stitched from two sources, or with one in each half, or None.
+    backdrop: what replaces the background, or lies around a picture in picture.
     """
     rng = np.random.default_rng(job.seed)
     stretches, rate = edits.choose_frames(job.tier, job.clip.frames, job.length, rng)
+    split = second is not None and job.tier == edits.TWO_PERSONS
+    if split:
+        stretches = stretches * 2
     clips = [job.clip] * len(stretches)
     if second is not None and len(stretches) == 2:
         clips[1] = second
@@ -138,8 +141,13 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
     frames, keypoints, faces = [], None, []
     for clip, indices in zip(clips, stretches):
         part, keypoints, count = forge_face(read_stretch(clip, indices), job, donor, rng)
-        frames += edits.cover(part, *frames[0].shape[1::-1]) if frames else part
+        if frames and split:
+            frames = edits.beside_another(frames[:len(part)], part, rng)
+        else:
+            frames += edits.cover(part, *frames[0].shape[1::-1]) if frames else part
         faces.append(count)
+    if split:
+        stretches = [indices[:len(frames)] for indices in stretches]
     material = edits.Material(keypoints, backdrop, segmenter())
     edited = edits.edit_pictures(job.tier, frames, material, rng)
     write_video(out_file, edited.frames,
@@ -149,13 +157,13 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
 
 def _truth_rows(job: Job, clips: list[Clip], stretches: list[np.ndarray], faces: list[int],
                 rate: float, edited: edits.Edited) -> list[Truth]:
-    rows, first = [], 0
+    rows, first, beside = [], 0, len(clips) > 1 and job.tier == edits.TWO_PERSONS
     for clip, indices, count in zip(clips, stretches, faces):
         rows.append(Truth(
             job.name, "" if clip.absent else clip.name, int(indices[0]), int(indices[-1]),
             job.tier + "-absent" * clip.absent, rate, int(edited.flip), edited.crop,
             edits.TIERS[job.tier], len(edited.frames), count, first, first + len(indices) - 1))
-        first += len(indices)
+        first += 0 if beside else len(indices)
     return rows
 
 

@@ -51,6 +51,9 @@ def choose_material(job: Job, clips: Sequence[Clip], rng: np.random.Generator
     second = None
     if job.tier in edits.TWO_STRETCHES and present and not job.clip.absent and rng.random() < 0.5:
         second = present[int(rng.integers(len(present)))]
+    if job.tier == edits.TWO_PERSONS:  # both in the database, or none
+        alike = [clip for clip in others if clip.absent == job.clip.absent]
+        second = alike[int(rng.integers(len(alike)))] if alike else None
     return donor, second, _choose_backdrop(job, others, rng)
 
 

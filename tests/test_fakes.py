@@ -285,6 +285,24 @@ def test_fakes_show_the_frames_that_the_truth_says(clips, tmp_path, tier):
             assert shown[first:last + 1] == expected.tolist()
 
 
+def test_a_split_screen_shows_two_clips_at_a_time(clips, tmp_path):
+    make_fakes.main(clips, tmp_path, 2, seed=4, tiers=["split"], lengths=[20], absent=0.0)
+    rows = rows_of(tmp_path / "truth.csv")
+    assert len(rows) == 8
+    for one, other in zip(rows[::2], rows[1::2]):
+        assert one["fake"] == other["fake"] and {one["source"], other["source"]} == {"a.mp4", "b.mp4"}
+        shown = []
+        for frame in VideoReader(tmp_path / "fake_data" / one["fake"], threads=1):
+            height, width = frame.image.shape[:2]
+            assert (height, width) in ((192, 384), (384, 192))
+            shown.append({read_stamp(part) for part in np.split(frame.image, 2, int(width == 384))})
+        assert len(shown) == int(one["frames"])
+        for row in (one, other):
+            assert (row["fake_start_frame"], row["fake_end_frame"]) == ("0", str(len(shown) - 1))
+            start = int(row["start_frame"])
+            assert all(start + number in pair for number, pair in enumerate(shown))
+
+
 def test_same_seed_same_fakes_and_resume(clips, tmp_path):
     for name in ("one", "two"):
         make_fakes.main(clips, tmp_path / name, 2, seed=7, lengths=[12], absent=0.5,

@@ -200,7 +200,7 @@ def test_a_coarse_copy_is_a_reason_for_doubt(project):
 
 
 def test_findings_never_claim_more_than_the_verdict(project):
-    said = {result["fake"]: finding(stretches_of(result)[0], True) for result in project[1]}
+    said = {result["fake"]: finding(stretches_of(result)[0], result["traces"]) for result in project[1]}
     assert "was made from" in said["a plain.mp4"] and "may come from" in said["unclear.mp4"]
     assert "not made from any" in said[UNDECODABLE]
 

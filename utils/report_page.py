@@ -63,7 +63,7 @@ def part_data(stretch: Stretch, loaded: Loaded, result: dict, roots: Roots) -> d
                  for position in loaded.shown])
     moments = [moment | {"heat": heat} | flow for moment, heat, flow in zip(shown, heats, flows)]
     return {"row": stretch.row, "detail": stretch.detail, "moments": moments, "heat": whole_heat,
-            "finding": finding(stretch, len(result["traces"]) == 1), "note": loaded.note,
+            "finding": finding(stretch, result["traces"]), "note": loaded.note,
             "doubts": doubts(stretch, result["made_with"]["unreadable"]),
             "flow_scale": scale, "curve": draw_curve(stretch.detail["score_curve"],
                                                       stretch.detail.get("score_curve_start", 0)),

@@ -52,11 +52,15 @@ def speed(rate: float) -> str:
     return ", ".join(part for part in (direction, change) if part)
 
 
-def finding(stretch: Stretch, whole: bool) -> str:
-    """One sentence: what was found, and how sure it is."""
-    row = stretch.row
-    part, was = ("This fake", "was") if whole else (
-        f"Frames {row['fake_start_frame']} to {row['fake_end_frame']} of this fake", "were")
+def finding(stretch: Stretch, rows: list[dict]) -> str:
+    """One sentence: what was found, and how sure it is. rows: those of the whole fake."""
+    row, whole = stretch.row, True
+    part, was = "This fake", "was"
+    if len(rows) > 1 and len({other["fake_start_frame"] for other in rows}) == 1:
+        part = "One of the persons in this fake"
+    elif len(rows) > 1:
+        part, was, whole = (f"Frames {row['fake_start_frame']} to {row['fake_end_frame']} of this "
+                            "fake"), "were", False
     if row["verdict"] == "no_source":
         return (f"{part} {was} not made from any video of this database, as far as this method can "
                 f"tell; it is {percent(row['confidence'])} sure of that.")
