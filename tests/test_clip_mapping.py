@@ -62,6 +62,19 @@ def test_the_largest_crop_is_all_of_the_source(sources):
     assert np.allclose(as_crop(small, small), np.eye(2, 3), atol=1e-9)
 
 
+@pytest.mark.parametrize("wide, high", [(0.57, 1.0), (1.0, 0.7)])
+def test_a_squeezed_picture_with_another_face(sources, wide, high):
+    height, width = sources[0].shape[:2]
+    size = round(wide * width), round(high * height)
+    fakes = [cv2.resize(source, size, interpolation=cv2.INTER_AREA) for source in sources]
+    for fake in fakes:
+        cv2.ellipse(fake, (size[0] // 2, size[1] // 2), (size[0] // 5, size[1] // 4), 0, 0, 360,
+                    (90, 120, 160), -1)
+    found = find_mapping(fakes, sources, False, [])
+    assert found.agreement > 0.7
+    assert np.allclose(np.diag(found.matrix), (1 / wide, 1 / high), rtol=0.03)
+
+
 def test_another_picture_is_no_crop(sources):
     others = list(person_frames(5, COUNT, "brick"))
     matrix = np.array([[0.5, 0, 60], [0, 0.5, 30]])

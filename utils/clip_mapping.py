@@ -28,8 +28,8 @@ BLOCK = 16  # pixels of SEARCH_SIDE pictures in which the agreement is taken tog
 POOLED_PX = 3.0  # RANSAC tolerance of the pooled fit
 AFFINE_INLIERS = 20  # pooled matches from which on an affine map is trusted
 MIN_COVER = 0.05  # share of the fake's picture that a mapping must cover
-MAX_STRETCH = 1.85  # largest ratio of the axes' scales of a plausible mapping: a wide picture (16:9)
-# made square has 1.78
+MAX_STRETCH = 1.85  # largest ratio of the axes' scales of a plausible mapping: 16:9 that is made
+# square has 1.78
 GOOD = 0.6  # agreement of a guess beside which no local features are needed
 CROP_SIDE = 128  # pixels of the longer side of the source's pictures in which a crop is looked for
 CROP_SIZES = np.geomspace(1.0, 0.25, 15)  # of the largest one that fits
@@ -148,7 +148,7 @@ def find_mapping(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
 
 
 def plausible(matrix: np.ndarray) -> bool:
-    """Whether a mapping neither mirrors nor squeezes the picture."""
+    """Whether a mapping neither mirrors nor squeezes the picture more than copies are."""
     large, small = np.linalg.svd(matrix[:, :2], compute_uv=False)
     return bool(np.linalg.det(matrix[:, :2]) > 0 and large < MAX_STRETCH * small)
 
