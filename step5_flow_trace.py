@@ -287,12 +287,16 @@ def is_answered(fake_id: str, trace_root: Path, made_with: dict) -> bool:
 
 def trace_stretches(views: list[View], fake: Fake, made_with: dict,
                     load: Callable[[str], IndexedSource | None], tools: Tools) -> list[dict]:
-    """Decide a fake as a whole, or stretch by stretch where it was joined from several, or person
-    by person where several are traced."""
+    """Decide a fake as a whole, person by person where several are traced, or stretch by stretch
+    where it was joined from several."""
     trace = partial(trace_stretch, made_with=made_with, load=load, tools=tools)
     whole = trace(views, fake)
     if not views:
         return [whole]
+    persons = each_person(whole, views, fake.motion.square,
+                          (fake.record.width, fake.record.height), partial(trace, fake=fake))
+    if len(persons) > 1:
+        return persons
 
     def trace_part(ends: tuple[int, int]) -> dict:
         return trace([view.part(*ends) for view in views], fake.part(*ends))
@@ -308,8 +312,7 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
             parts = [trace_part(ends) for ends in stretches]
             if answer.tells_more(answer.rows_of(parts), whole["trace"]):
                 return answer.rejected_joined(parts, stretches, trace_part)
-    return each_person(whole, views, fake.motion.square, (fake.record.width, fake.record.height),
-                       partial(trace, fake=fake))
+    return [whole]
 
 
 def trace_stretch(views: list[View], fake: Fake, made_with: dict,
