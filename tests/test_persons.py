@@ -38,6 +38,10 @@ def rows(tmp_path_factory) -> dict[str, list[dict[str, str]]]:
     stranger = person_frames(8, CUT, "grass")
     write_clip(root / "fake_data/stranger.mp4",
                [np.concatenate(pair, 1) for pair in zip(films[1][3:3 + CUT], stranger)])
+    grid = [[films[0][9:], films[1][3:]], [films[2][20:], list(person_frames(7, CUT, "coffee"))]]
+    write_clip(root / "fake_data/grid.mp4", [
+        np.vstack([np.hstack([film[index] for film in line]) for line in grid])
+        for index in range(CUT)])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         again(1, 2, 3, 4, 5)
@@ -64,6 +68,13 @@ def test_each_half_of_a_split_screen_has_its_source(rows, fake):
         assert (row["fake_start_frame"], row["fake_end_frame"]) == ("0", str(CUT - 1))
         assert "2 persons of its picture were traced, this is the one at x " in row["reason"]
         assert float(row["confidence"]) > 0.9
+
+
+def test_a_grid_of_four_has_a_row_for_each_that_has_a_source(rows):
+    found = {row["source"]: (row["verdict"], int(row["start_frame"])) for row in rows["grid.mp4"]}
+    assert len(rows["grid.mp4"]) == 3
+    assert found == {"brick.mp4": ("traced", 9), "rocket.mp4": ("traced", 3),
+                     "gravel.mp4": ("traced", 20)}
 
 
 def test_one_person_is_one_row(rows):

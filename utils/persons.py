@@ -12,8 +12,6 @@ from utils.fake_motion import is_elsewhere
 from utils.geometry import square_before
 from utils.views import Found, View
 
-MOST = 4  # persons of a fake that are traced
-
 
 def person_square(found: Found, square: Square, width: int) -> Square:
     """Where in the fake's picture a place has its person.
@@ -46,52 +44,52 @@ def each_person(whole: dict, views: list[View], square: Square, size: tuple[int,
     """The answer about a fake, or one for each of its persons that has a source of its own.
 
     whole: the answer, as trace() gives it; square: of the fake's largest person; size: width and
-    height of its picture, pixels; trace: decides by some of the views alone. What local features
-    verified elsewhere in the picture is looked at by itself; where its pictures agree with what is
-    seen there, it is another person's source, and the first answer is decided without it.
+    height of its picture, pixels; trace: decides by some of the views alone. Sources that are seen
+    elsewhere in the picture than the answer's, by local features or because pictures agree there,
+    are looked at by themselves, place by place; where one is traced, another person has it, and the
+    first answer is decided without that place's sources.
     """
     if not whole["best"]:
         return [whole]
     width = size[0]
-    answers, squares = [whole], [person_square(whole["best"], square, width)]
-
-    def add(answer: dict) -> bool:
-        """Take an answer that is about none of the persons so far."""
-        if not is_traced(answer):
-            return False
-        place = person_square(answer["best"], square, width)
-        if not all(are_apart(place, known) for known in squares):
-            return False
-        answers.append(answer)
-        squares.append(place)
-        return True
-
+    first = person_square(whole["best"], square, width)
     seen = {view.candidate["source"]: place for view in views
             if (place := _by_features(view, width)) is not None}
     seen |= {found.hypothesis.source: person_square(found, square, width)
              for found in whole["found"] if found.hypothesis.pictures_agree}
+    answers: list[tuple[Square, dict]] = []
+    theirs: set[str] = set()
 
-    def is_of(view: View, known: Square) -> bool:
-        place = seen.get(view.candidate["source"])
-        return place is not None and not are_apart(place, known)
+    def add(answer: dict, *known: Square) -> bool:
+        """Take an answer whose pictures agree with the fake's, about another person than those."""
+        if answer["trace"].verdict != TRACED or not answer["best"].hypothesis.pictures_agree:
+            return False
+        place = person_square(answer["best"], square, width)
+        if not all(are_apart(place, other) for other in [*known, *(at for at, _ in answers)]):
+            return False
+        answers.append((place, answer))
+        return True
 
-    rest = [view for view in views if view.candidate["source"] in seen]
-    while rest := [view for view in rest if not is_of(view, squares[-1])]:
-        if len(answers) == MOST or not add(trace(rest)):
-            break
-    if len(answers) == 1:
-        return answers
-    answers, squares = answers[1:], squares[1:]
-    if not add(trace([view for view in views
-                      if not any(is_of(view, known) for known in squares)])):
+    for names in _places({name: place for name, place in seen.items() if are_apart(place, first)}):
+        if add(trace([view for view in views if view.candidate["source"] in names]), first):
+            theirs |= names
+    if not answers or not add(trace([view for view in views
+                                     if view.candidate["source"] not in theirs])):
         return [whole]
     return [_said(answer, place, size, len(answers))
-            for answer, place in sorted(zip(answers, squares, strict=True), key=lambda one: one[1])]
+            for place, answer in sorted(answers, key=lambda one: one[0])]
 
 
-def is_traced(answer: dict) -> bool:
-    """Whether a source was found whose pictures agree with the fake's."""
-    return answer["trace"].verdict == TRACED and answer["best"].hypothesis.pictures_agree
+def _places(seen: dict[str, Square]) -> list[set[str]]:
+    """Sources by where their person is seen in the fake: those of one place together."""
+    places: list[tuple[Square, set[str]]] = []
+    for name, square in seen.items():
+        known = next((names for place, names in places if not are_apart(square, place)), None)
+        if known is None:
+            places.append((square, {name}))
+        else:
+            known.add(name)
+    return [names for _, names in places]
 
 
 def _said(answer: dict, place: Square, size: tuple[int, int], count: int) -> dict:
