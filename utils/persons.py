@@ -28,7 +28,7 @@ def person_square(found: Found, square: Square, width: int) -> Square:
 def _by_features(view: View, width: int) -> Square | None:
     """Where local features have a candidate's person; None where they verified none."""
     candidate = view.candidate
-    if not candidate["verified"]:
+    if not candidate["verified"] or candidate["mapping"] is None:
         return None
     return square_before(np.array(candidate["mapping"]), view.source.square,
                          width if candidate["flip"] else None)
