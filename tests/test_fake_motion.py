@@ -13,7 +13,8 @@ from models.motion import MotionGrid
 from models.segmenter import make_segmenter, person_mask
 from utils import fake_motion
 from utils.confirm import open_fake
-from utils.fake_motion import FakeRoots, measure_fake, measure_window
+from utils.fake_motion import (FakeRoots, measure_fake, measure_window, nearest_found,
+                               where_found)
 from utils.files import InputError, write_image, write_json
 from utils.geometry import largest_rectangle
 from utils.layout import RECTANGLES_NAME, VideoRecord, frame_name
@@ -131,6 +132,39 @@ def test_where_nobody_is_found_the_whole_picture_is_the_person(tmp_path, plain):
     assert seen.weight[:, 2:-2, 2:-2].min() > 0.99 and plain.weight.mean() < 0.8
     person = MotionGrid(seen.flow, seen.weight * (plain.weight > 0.5))
     assert grid_score(person, plain) > 0.8
+
+
+@pytest.mark.parametrize("found, expected", [
+    ("0110010", [1, 1, 2, 2, 5, 5, 5]), ("111", [0, 1, 2]), ("000", [0, 1, 2]),
+    ("1" + "0" * 30, [0] * 13 + list(range(13, 31))), ("0" * 14 + "1", [0, 1, *[14] * 13])])
+def test_the_nearest_frame_with_the_person(found, expected):
+    assert nearest_found(np.array([sign == "1" for sign in found])).tolist() == expected
+
+
+def test_specks_are_no_person():
+    boxes = [[0, 0, 50, 80], None, [3, 3, 20, 20], [0, 0, 40, 60], [0, 0, 55, 80]]
+    assert where_found(boxes).tolist() == [True, False, False, True, True]
+    assert not where_found([None, None]).any()
+
+
+def test_a_mask_that_flickers_is_taken_from_frames_nearby(tmp_path):
+    """As where a face was made unrecognisable, and is found in some frames all the same."""
+    roots, record = write_fake(tmp_path, portraits(1))
+    steady = measure_fake(roots, "fake", record, DisFlow())
+    boxes = roots.boxes("fake")
+    for index in (0, 3, 4, 8, 13):
+        mask = roots.mask("fake", index)
+        write_image(roots.masks / "fake" / frame_name(index), np.zeros_like(mask))
+        boxes[str(index)] = None
+    write_json(roots.rectangles / "fake" / RECTANGLES_NAME, boxes)
+    for whole in (False, True):
+        fake = measure_fake(roots, "fake", record, DisFlow(), whole)
+        assert np.allclose(fake.square, steady.square, atol=3)
+        assert np.abs(fake.grid.weight - steady.grid.weight).mean() < 0.03
+    for index in (1, 2, 6, 7, 9):
+        boxes[str(index)] = None
+    write_json(roots.rectangles / "fake" / RECTANGLES_NAME, boxes)
+    assert measure_fake(roots, "fake", record, DisFlow(), True).grid.weight.mean() > 0.85
 
 
 def test_a_window_without_a_person_found_in_it_is_all_person(tmp_path):

@@ -1,6 +1,6 @@
 """What step 5 compares of a fake: motion, poses and pixels of its person, from step 3's files."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -26,6 +26,9 @@ MASK_EVERY = 5  # frames between two person masks that are made here
 SMALLER, INSIDE = 0.75, 0.5  # a window with a smaller side, or a smaller share in the square, than
 # these is another person than the largest one, or a small part of it
 LEAST_PERSON = 0.1  # share of a window on a person that its mask covers, if it was found in there
+LOST = 0.25  # share of the usual area of a fake's rectangles, below which the person was not found
+MOST_LOST = 0.5  # share of such frames from which on it counts as not found in any
+FILLED = 12  # frames without the person that take the mask of the nearest one with it
 
 Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of a frame: crop, mask, what is new
 # in it of the poses' pixels and of the sampled ones
@@ -83,25 +86,28 @@ def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: Flow
                  whole: bool = False) -> FakeMotion | None:
     """Motion and poses of a fake; None when nobody is found in it, or it has one frame only.
 
-    whole: where nobody is found, all of the picture is taken for the person. Raises InputError when
-    a picture of step 3 is missing or damaged.
+    whole: where nobody is found, or hardly ever, all of the picture is taken for the person. Raises
+    InputError when a picture of step 3 is missing or damaged.
     """
-    rectangles = roots.boxes(fake_id)
-    square = steady_square([rectangles.get(str(index)) for index in record.frames])
-    unseen = None
-    if square is None and whole:
+    boxes = roots.boxes(fake_id)
+    rectangles = [boxes.get(str(index)) for index in record.frames]
+    found, unseen = where_found(rectangles), None
+    if whole and not found.mean() >= MOST_LOST:
         unseen = np.full((record.height, record.width), 255, np.uint8)
         square = steady_square([[0, 0, record.width, record.height]])
+    else:
+        square = steady_square([box for box, seen in zip(rectangles, found) if seen])
     if square is None or len(record.frames) < 2:
         return None
+    masked = dict(zip(record.frames, np.array(record.frames)[nearest_found(found)].tolist()))
 
     def run(frames: list[int], before: list[int]) -> list[Cut]:
         earlier, found = roots.picture(fake_id, before[-1]) if before else None, []
         for index in frames:
             picture = roots.picture(fake_id, index)
             found.append((cut_square(picture, square),
-                          cut_mask(roots.mask(fake_id, index) if unseen is None else unseen,
-                                   square),
+                          cut_mask(roots.mask(fake_id, masked[index]) if unseen is None
+                                   else unseen, square),
                           *_what_is_new(picture, earlier, square)))
             earlier = picture
         return found
@@ -111,6 +117,27 @@ def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: Flow
         return chain.from_iterable(on_threads(run, runs, [[], *runs]))
 
     return _measure(square, record.frames, cut, flow)
+
+
+def where_found(rectangles: Sequence[Rectangle | None]) -> np.ndarray:
+    """In which frames of a fake, [T] bool, its person was found, and not some speck.
+
+    rectangles: of the frames, pixels.
+    """
+    areas = np.array([box[2] * box[3] if box else 0 for box in rectangles], float)
+    return areas >= LOST * np.median(areas[areas > 0]) if areas.any() else areas > 0
+
+
+def nearest_found(found: np.ndarray) -> np.ndarray:
+    """For every frame the position of the nearest one with the person, [T]; its own where there is
+    none within FILLED frames. found: where_found()."""
+    every, there = np.arange(len(found)), np.flatnonzero(found)
+    if not len(there):
+        return every
+    after = np.searchsorted(there, every).clip(max=len(there) - 1)
+    sides = there[[(after - 1).clip(0), after]]
+    nearest = sides[np.abs(sides - every).argmin(axis=0), every]
+    return np.where(np.abs(nearest - every) <= FILLED, nearest, every)
 
 
 def is_elsewhere(window: Square, square: Square) -> bool:

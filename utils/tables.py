@@ -26,7 +26,7 @@ class SceneCandidate:
 
 @dataclass(frozen=True)
 class Trace:
-    """One row of traces.csv: what was found for a fake, or for one stretch of it."""
+    """One row of traces.csv: what was found for a fake, or for one stretch of it or person in it."""
 
     fake: str
     fake_start_frame: int | None  # traced part of the fake, inclusive, 0-based
