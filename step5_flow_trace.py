@@ -325,7 +325,8 @@ def trace_stretch(views: list[View], fake: Fake, made_with: dict,
     features = decision.evidence(hypotheses, len(fake.frames), fake.movement, unchanged)
     chances = decision.probabilities(features, tools.coefficients)
     candidates = made_with["candidates"]
-    place = decision.named(hypotheses, chances, answer.persons_seen(candidates))
+    seen = answer.persons_seen(candidates, hypotheses)
+    place = decision.named(hypotheses, chances, seen)
     order = decision.in_order(chances, place)
     trace = answer.make_trace(fake.record.file, fake.frames, candidates, hypotheses, chances, place,
                               lambda name: load(source_id(candidates, name)),

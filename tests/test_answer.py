@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from utils.answer import CLEAR_MOTION, SURE_PART, clearly_traced, says_more, tells_more
+from utils.answer import (CLEAR_MOTION, SURE_PART, clearly_traced, persons_seen, says_more,
+                          tells_more)
+from utils.decision import Hypothesis
 from utils.tables import Trace
 
 WHOLE = Trace(fake="a.mp4", fake_start_frame=0, fake_end_frame=59, verdict="no_source",
@@ -109,3 +111,14 @@ def test_what_is_clearly_traced():
     assert clearly_traced([clear]) and clearly_traced([FIRST, second()])
     assert not any(map(clearly_traced, ([TRACED], [WHOLE], [UNPLACED], [FIRST, WHOLE],
                                         [replace(clear, verdict="ambiguous")])))
+
+
+@pytest.mark.parametrize("pictures, seen", [
+    ([], True), ([None], True), ([None, 0.17, 0.04], False), ([0.1, 0.45], True)])
+def test_a_logo_that_two_videos_share_is_no_person(pictures, seen):
+    candidate = {"source": "s.mp4", "verified": True, "inliers": 14, "background_inliers": 0}
+    places = [Hypothesis("s.mp4", 0, 9, 1.0, 0, 0.5, 0.0, 0.1, 14, 0, True, picture_score=score)
+              for score in pictures]
+    other = Hypothesis("t.mp4", 0, 9, 1.0, 0, 0.5, 0.0, 0.1, 0, 0, False, picture_score=0.01)
+    assert persons_seen([candidate], [*places, other]) == ({"s.mp4"} if seen else set())
+    assert not persons_seen([{**candidate, "background_inliers": 6}], places)

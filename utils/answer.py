@@ -34,7 +34,7 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
                   motion_score=None, confidence=float(chances[-1]), runner_up=None, reason="")
     if not hypotheses:
         return scene_only(empty, candidates, unreadable)
-    seen = persons_seen(candidates)
+    seen = persons_seen(candidates, hypotheses)
     verdict = decision.verdict(hypotheses, chances, len(frames), seen)
     nearest = int(np.argmax(chances[:-1]))
     best = hypotheses[nearest if place is None else place]
@@ -156,9 +156,16 @@ def _goes_on(one: Trace, other: Trace) -> bool:
     return abs(other.start_frame - expected) <= SAME_RUN
 
 
-def persons_seen(candidates: list[dict]) -> set[str]:
-    """Sources, by their file names, whose person local features found in the fake."""
-    return {candidate["source"] for candidate in candidates if on_person(candidate)}
+def persons_seen(candidates: list[dict], hypotheses: list[Hypothesis]) -> set[str]:
+    """Sources, by their file names, whose person local features found in the fake; but for those
+    whose pictures, where they were laid on the fake's, show nothing of it: what agrees then is a
+    logo or a caption."""
+    alike: dict[str, float] = {}
+    for h in hypotheses:
+        if h.picture_score is not None:
+            alike[h.source] = max(alike.get(h.source, -1.0), h.picture_score)
+    return {candidate["source"] for candidate in candidates if on_person(candidate)
+            and alike.get(candidate["source"], 1.0) >= decision.NOTHING_ALIKE}
 
 
 def on_person(candidate: dict) -> bool:
