@@ -10,7 +10,7 @@ from test_picture_path import FIRST, FRAMES, START, pictures, still_scores
 from test_straight_line import CODED, copy_of, held_of
 from utils import jumps
 from utils.held_pair import HeldPair
-from utils.jumps import improved, or_rate
+from utils.jumps import improved, or_bent, or_rate
 from utils.matching import Alignment, PairScores, pair_scores, prepare, sample_offsets
 from utils.paths import runs_evenly
 
@@ -120,6 +120,42 @@ def test_motion_may_tell_time_that_runs_faster_from_jumps(monkeypatch):
         assert or_rate(scores, FASTER, JUMPY, (1.0,), held, CODED[1]) is true
 
 
+def ramp(first: float, last: float) -> np.ndarray:
+    """COUNT frames of the source whose distances grow or shrink evenly."""
+    steps = np.cumsum(np.linspace(first, last, COUNT - 1))
+    return START + np.floor(np.r_[0, steps] + 0.5).astype(int)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rates", [(0.6, 1.6), (1.6, 0.6), (0.5, 1.2)])
+def test_a_speed_ramp_that_looks_straight(rates, seed):
+    at = ramp(*rates)
+    line = np.polyval(np.polyfit(np.arange(COUNT), at, 1), np.arange(COUNT))
+    near = Alignment(0.9, np.floor(line + 0.5).astype(int), float(np.mean(rates)))
+    assert abs(near.at - at).max() > 1
+    held = fitting(held_of(copy_of(at, seed, held=0.0)))
+    found = or_bent(still_scores(near.at), near, held, CODED[1])
+    assert abs(found.at - at).max() <= 2
+    assert abs(found.at - at).mean() < min(0.4, abs(near.at - at).mean() / 2)
+    assert found.rate == pytest.approx((at[-1] - at[0]) / (COUNT - 1), abs=0.05)
+    assert or_bent(still_scores(near.at), near, held, CODED[1], 1e6) is near
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("true", [straight(START), FASTER, JUMPY])
+def test_time_that_runs_evenly_or_jumps_is_no_ramp(true, seed):
+    held = fitting(held_of(copy_of(true.at, seed)))
+    assert or_bent(still_scores(true.at), true, held, CODED[1]) is true
+
+
+def test_motion_alone_makes_no_ramp(monkeypatch):
+    near, source = straight(START), motion(0, FRAMES)
+    scores = pair_scores(along(source, ramp(0.6, 1.6)), prepare(source))
+    held = fitting(held_of(copy_of(near.at)))
+    monkeypatch.setattr(jumps, "MOTION_WORTH", 1e6)
+    assert or_bent(scores, near, held, CODED[1]) is near
+
+
 def test_pictures_that_are_not_the_sources_tell_nothing():
     near = straight(START)
     pair = held_of(copy_of(near.at))
@@ -129,6 +165,7 @@ def test_pictures_that_are_not_the_sources_tell_nothing():
     assert improved(still_scores(near.at), near, (1.0,), pair, CODED[1]) is near
     assert or_rate(still_scores(near.at), FASTER, JUMPY, (1.0,), lambda *at: pair,
                    CODED[1]) is JUMPY
+    assert or_bent(still_scores(near.at), near, lambda *at: pair, CODED[1]) is near
 
 
 def test_a_path_must_be_better_by_as_much_as_is_asked_for():
@@ -160,3 +197,5 @@ def test_no_path_leaves_the_source(first):
     pair = held_of(copy_of(np.clip(near.at, FIRST, FRAMES - 1)))
     found = improved(still_scores(near.at), near, (1.0,), pair, CODED[1])
     assert found.at.min() >= 0 and found.at.max() < FRAMES and (np.diff(found.at) >= 0).all()
+    bent = or_bent(still_scores(near.at), near, lambda *at: pair, CODED[1], -1e6)
+    assert bent.at.min() >= 0 and bent.at.max() < FRAMES and (np.diff(bent.at) >= 0).all()

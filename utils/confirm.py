@@ -27,7 +27,7 @@ from utils.geometry import Rectangle
 from utils.held_pair import Film, FilmCutter, HeldPair
 from utils.held_pixels import (COARSE, HELD, HELD_COARSE, found_by_pictures, moving_part,
                                unchanged_share)
-from utils.jumps import CLEARLY, SURELY, improved, or_rate
+from utils.jumps import CLEARLY, SURELY, improved, or_bent, or_rate
 from utils.layout import VideoRecord, evenly_spaced
 from utils.matching import Alignment
 from utils.paths import runs_evenly
@@ -52,8 +52,8 @@ SAME_SHAPE = 0.02  # share by which pictures may be wider or higher and one show
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures
 FINE = 0.8  # motion score from which on motion is not too faint to tell frames apart
-LEAST_SEEN = 0.02  # share of the picture, of rectangles below which frames without any are kept: what
-# is found in the others may be no person at all
+LEAST_SEEN = 0.02  # share of the picture; where rectangles are smaller, frames without any stay:
+# what is found in the others may be no person at all
 CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a
 # place beside which no other need be looked at
 
@@ -363,6 +363,7 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
         near = or_rate(view.scores, line, near, view.usual_rates, fitted, unchanged)
         near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged,
                         SURELY if coarse and not jumps else CLEARLY)
+        near = or_bent(view.scores, near, fitted, unchanged, SURELY if coarse else CLEARLY)
         alignment = near
     fits = fitted(*near.at)
     return (alignment, fits.explained(near.at),

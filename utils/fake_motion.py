@@ -151,9 +151,9 @@ def measure_window(roots: FakeRoots, fake_id: str, record: VideoRecord, window: 
                    flow: FlowEstimator, segmenter: Segmenter) -> FakeMotion:
     """Motion and poses of the person in a window of a fake, as of a picture in a picture.
 
-    Step 3 looked at the whole frame; here the person is looked for again, in the window alone. Where
-    it is not found, as when its face was made unrecognisable, all of the window is taken for it.
-    Raises InputError when a picture of step 3 is missing or damaged.
+    Step 3 looked at the whole frame; here the person is looked for again, in the window alone.
+    Where it is not found, as when its face was made unrecognisable, all of the window is taken for
+    it. Raises InputError when a picture of step 3 is missing or damaged.
     """
     first = record.frames[0]
     mask = np.zeros(0)

@@ -5,7 +5,8 @@ small pictures may not show it. Single pixels (utils/held_pair.py) do, but what 
 is no sum over its frames, for each has a noise of its own that the whole path tells. So paths are
 not searched but improved: of all that differ from one by a jump more or less, or by its place, the
 one that motion and pixels together like best is taken, as long as there is a better one. By the
-same measure a few jumps are told from time that runs a little faster or slower.
+same measure a few jumps are told from time that runs a little faster or slower, and both from time
+that runs faster and faster, or slower and slower, as in a speed ramp.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,12 @@ TRIED = 40  # paths that motion and prices like best; their pixels are compared
 ROUNDS = 8
 LEAST_EXPLAINED = 0.05  # HeldPair.explained() from which on pixels are asked
 MOST_FRAMES = 500  # of a fake; the paths around one of them take 60 MB
+FEWEST_BENT = 12  # frames of a fake, from which on it may be a ramp
+BENDS, MOST_BENT = 12, 0.15  # of a ramp: how many are tried either way, and by which share of the
+# fake's frames it may leave a straight line, as with rates from 0.4 to 1.6
+ASIDE, TURNED = np.arange(-3, 3.5), np.arange(-4, 4.5)  # frames by which it may be elsewhere, and
+# by which its ends may be so against each other
+NEARER = np.array([-0.5, 0.0, 0.5])  # of all three, at last
 
 
 def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: HeldPair,
@@ -94,6 +101,58 @@ def or_rate(scores: PairScores, line: Alignment, path: Alignment, usual: Sequenc
     return line if for_line <= for_path else path
 
 
+def or_bent(scores: PairScores, path: Alignment, fitted: Callable[..., HeldPair], unchanged: float,
+            clearly: float = CLEARLY) -> Alignment:
+    """A path, or the one near it along which the rate changes evenly and that pixels like clearly
+    better, alone and together with motion.
+
+    The arguments as of improved() and or_rate().
+    """
+    count = len(path.at)
+    if not FEWEST_BENT <= count <= MOST_FRAMES:
+        return path
+    held = fitted(*path.at)
+    if not _tells(scores, path, held):
+        return path
+    worth = _worth(scores, unchanged)
+
+    def costs(paths: np.ndarray, held: HeldPair) -> np.ndarray:
+        return held.misfits(paths) - worth * steady_gain(scores, paths, unchanged)
+
+    def likeliest(paths: np.ndarray, held: HeldPair) -> np.ndarray:
+        tried = np.argsort(-steady_gain(scores, paths, unchanged), kind="stable")[:3 * TRIED]
+        return paths[tried[costs(paths[tried], held).argmin()]]
+
+    bends, best = np.linspace(1.0, max(1.0, MOST_BENT * count), BENDS), path.at
+    for degree, around in ((1, (np.r_[bends, -bends], ASIDE, TURNED)),
+                           *[(2, (NEARER, NEARER, 2 * NEARER))] * ROUNDS):
+        paths = _bent(best, degree, *around)
+        paths = paths[_is_path(paths, len(scores.dot), scores.dot.shape[2])]
+        if not len(paths):
+            return path
+        before, best = best, likeliest(paths, held)
+        if np.array_equal(before, best):
+            break
+        held = fitted(*best)
+    (before, first), (after, last) = (
+        (float(costs(at[None], pair)[0]), float(pair.misfits(at[None])[0]))
+        for at, pair in ((path.at, fitted(*path.at)), (best, held)))
+    if after > before - clearly or last > first - CLEARLY:
+        return path
+    return replace(path, at=best, rate=float(best[-1] - best[0]) / (count - 1))
+
+
+def _bent(at: np.ndarray, degree: int, bends: np.ndarray, aside: np.ndarray,
+          turned: np.ndarray) -> np.ndarray:
+    """Paths near the curve of some degree that fits one [n] best, [L, n]: bent by so many frames
+    more, moved aside, and turned about their middle."""
+    time = np.linspace(0, 1, len(at))
+    curve = np.polyval(np.polyfit(time, at, degree), time)
+    paths = (curve + bends[:, None, None, None] * (4 * time * (1 - time) - 2 / 3)
+             + aside[:, None, None] + turned[:, None] * (time - 0.5))
+    return np.unique(np.floor(paths + 0.5).astype(int).reshape(-1, len(at)), axis=0)
+
+
 def _tells(scores: PairScores, one: Alignment, held: HeldPair) -> bool:
     """Whether motion and pixels can be asked for an alignment; held: with the mapping that fits."""
     explained = held.explained(one.at)
@@ -129,9 +188,15 @@ def _around(at: np.ndarray, most: int, frames: int) -> np.ndarray:
     most: steps from a frame to the next are smaller than that; frames: of the source.
     """
     paths = np.array(list(_changed(at)))
+    return paths[_is_path(paths, most, frames)]
+
+
+def _is_path(paths: np.ndarray, most: int, frames: int) -> np.ndarray:
+    """Which of some paths [L, n] stay in the source and never turn back or go too far, [L];
+    arguments as of _around()."""
     moves = np.diff(paths, axis=1)
-    return paths[(paths[:, 0] >= 0) & (paths[:, -1] < frames)
-                 & (moves.min(axis=1) >= 0) & (moves.max(axis=1) < most)]
+    return ((paths[:, 0] >= 0) & (paths[:, -1] < frames)
+            & (moves.min(axis=1) >= 0) & (moves.max(axis=1) < most))
 
 
 def _changed(at: np.ndarray) -> Iterator[np.ndarray]:
