@@ -21,7 +21,7 @@ if __name__ == "__main__":  # before the imports that take time
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
@@ -53,7 +53,7 @@ from utils.sections import in_sections
 from utils.side_by_side import Roots, frame_pairs
 from utils.source_motion import IndexedSource, MotionIndex
 from utils.steadied import CameraPath, SteadiedRoots, steadied_candidates
-from utils.tables import FramePair, Trace, read_result, write_table
+from utils.tables import FramePair, Trace, read_result, read_results, write_table
 from utils.versions import versions
 from utils.views import (View, agreement_of, alignment_of, explained, find_places, gain_tables,
                          look_closer, mark_copies, views_of)
@@ -148,7 +148,7 @@ def main(video_root: Path = Path("./source_data/"),
     traced = run_batch(fakes.items(), partial(trace_fake, tools=tools, load=load),
                        name=lambda item: item[1].file, label="step 5, flow trace", workers=workers,
                        root=tools.trace_root / "fakes")
-    results = list(finished(fakes, tools.trace_root))
+    results = list(read_results(tools.trace_root, fakes))
     write_table(tools.trace_root / "traces.csv", Trace,
                 [Trace(**row) for result in results for row in result["traces"]])
     write_table(tools.trace_root / "frames.csv", FramePair,
@@ -238,7 +238,7 @@ def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
         added = tools.coarse.nearest(fake.motion.grid, {c["source_id"] for c in candidates})
         candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))
                                    for source_id in added]
-    candidates, copies = without_copies(candidates, load)
+    candidates, copies = answer.without_copies(candidates, load)
     views = []
     for candidate in candidates if fake.motion is not None else []:
         source = load(candidate["source_id"])
@@ -255,19 +255,6 @@ def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
         same = [f"the same file is here as {name}, too" for name in copies.get(row.source, [])]
         one["trace"] = replace(row, reason="; ".join([row.reason, *same, *said]))
     return answers
-
-
-def without_copies(candidates: list[dict], load: Callable[[str], IndexedSource | None]
-                   ) -> tuple[list[dict], dict[str, list[str]]]:
-    """Candidates, best first, without those whose file is that of a better one, byte for byte; and
-    these files' names, by the name of the one that stays."""
-    kept, copies = {}, {}
-    for candidate in candidates:
-        source = load(candidate["source_id"])
-        first = kept.setdefault(source.record.sha256 if source else candidate["source"], candidate)
-        if first is not candidate:
-            copies.setdefault(first["source"], []).append(candidate["source"])
-    return list(kept.values()), copies
 
 
 def searched_by_motion(candidates: list[dict], tools: Tools) -> dict:
@@ -329,7 +316,7 @@ def trace_stretch(views: list[View], fake: Fake, made_with: dict,
     place = decision.named(hypotheses, chances, seen)
     order = decision.in_order(chances, place)
     trace = answer.make_trace(fake.record.file, fake.frames, candidates, hypotheses, chances, place,
-                              lambda name: load(source_id(candidates, name)),
+                              lambda name: load(answer.source_id(candidates, name)),
                               made_with["unreadable"])
     evidence = {"names": decision.FEATURES, "frames": len(fake.frames),
                 "movement_px": fake.movement, "unchanged_share": round(unchanged, 4),
@@ -362,19 +349,6 @@ def result(record: VideoRecord, answers: list[dict], made_with: dict,
             "traces": [asdict(row) for row in answer.rows_of(answers)],
             "stretches": [{key: value for key, value in a.items() if key not in UNWRITTEN}
                           for a in answers]}
-
-
-def source_id(candidates: list[dict], source: str) -> str:
-    """Video id of a candidate's file name."""
-    return next(c["source_id"] for c in candidates if c["source"] == source)
-
-
-def finished(fakes: dict[str, VideoRecord], trace_root: Path) -> Iterator[dict]:
-    """Results of all fakes that have one."""
-    for fake_id in fakes:
-        found = read_result(trace_root, fake_id)
-        if found is not None:
-            yield found
 
 
 if __name__ == "__main__":

@@ -59,6 +59,24 @@ def make_trace(fake: str, frames: list[int], candidates: list[dict],
                    rate=best.rate, confidence=decision.confidence(best, chances[place]))
 
 
+def without_copies(candidates: list[dict], load: Callable[[str], IndexedSource | None]
+                   ) -> tuple[list[dict], dict[str, list[str]]]:
+    """Candidates, best first, without those whose file is that of a better one, byte for byte; and
+    these files' names, by the name of the one that stays."""
+    kept, copies = {}, {}
+    for candidate in candidates:
+        source = load(candidate["source_id"])
+        first = kept.setdefault(source.record.sha256 if source else candidate["source"], candidate)
+        if first is not candidate:
+            copies.setdefault(first["source"], []).append(candidate["source"])
+    return list(kept.values()), copies
+
+
+def source_id(candidates: list[dict], source: str) -> str:
+    """Video id of a candidate's file name."""
+    return next(c["source_id"] for c in candidates if c["source"] == source)
+
+
 def rows_of(answers: list[dict]) -> list[Trace]:
     """The rows of traces.csv of a fake's stretches."""
     return [one["trace"] for one in answers]

@@ -21,7 +21,7 @@ from models.motion import Square, cut_square
 from models.segmenter import Segmenter
 from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_guesses, rescaled,
                                 shrunk)
-from utils.fake_motion import (MOST_LOST, FakeMotion, FakeRoots, measure_fake, measure_window,
+from utils.fake_motion import (MOSTLY, FakeMotion, FakeRoots, measure_fake, measure_window,
                                where_found)
 from utils.geometry import Rectangle
 from utils.held_pair import Film, FilmCutter, HeldPair
@@ -114,7 +114,7 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
     large = np.median(areas or [0]) >= LEAST_SEEN * record.width * record.height
     frames = frames_with_person(record.frames, boxes) if large else record.frames
     shown = replace(record, frames=frames)
-    is_found = where_found([boxes.get(str(index)) for index in frames]).mean() >= MOST_LOST
+    is_found = where_found([boxes.get(str(index)) for index in frames]).mean() >= MOSTLY
     motion, first, last = measure_fake(roots, fake_id, shown, flow, whole), 0, len(frames) - 1
     picture, mask = partial(roots.picture, fake_id), partial(roots.mask, fake_id)
     if motion is not None:
@@ -130,8 +130,7 @@ def open_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: FlowEst
         return measure_window(roots, fake_id, shown, square, flow, segmenter).part(first, last)
 
     return Fake(record, frames, motion, movement, FakePictures(picture), look,
-                cache(partial(unchanged_share, picture, mask, frames)),
-                not whole or is_found)
+                cache(partial(unchanged_share, picture, mask, frames)), not whole or is_found)
 
 
 def frames_with_person(frames: list[int], rectangles: dict[str, Rectangle | None]) -> list[int]:

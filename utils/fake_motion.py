@@ -27,7 +27,7 @@ SMALLER, INSIDE = 0.75, 0.5  # a window with a smaller side, or a smaller share 
 # these is another person than the largest one, or a small part of it
 LEAST_PERSON = 0.1  # share of a window on a person that its mask covers, if it was found in there
 LOST = 0.25  # share of the usual area of a fake's rectangles, below which the person was not found
-MOST_LOST = 0.5  # share of such frames from which on it counts as not found in any
+MOSTLY = 0.5  # share of frames with the person below which it counts as not found in any
 FILLED = 12  # frames without the person that take the mask of the nearest one with it
 
 Cut = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # of a frame: crop, mask, what is new
@@ -92,7 +92,7 @@ def measure_fake(roots: FakeRoots, fake_id: str, record: VideoRecord, flow: Flow
     boxes = roots.boxes(fake_id)
     rectangles = [boxes.get(str(index)) for index in record.frames]
     found, unseen = where_found(rectangles), None
-    if whole and not found.mean() >= MOST_LOST:
+    if whole and found.mean() < MOSTLY:
         unseen = np.full((record.height, record.width), 255, np.uint8)
         square = steady_square([[0, 0, record.width, record.height]])
     else:

@@ -3,7 +3,7 @@ file that step 5 keeps of every fake."""
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class SceneCandidate:
 
 @dataclass(frozen=True)
 class Trace:
-    """One row of traces.csv: what was found for a fake, or for one stretch of it or person in it."""
+    """One row of traces.csv: what was found for a fake, or for a stretch of it, or a person."""
 
     fake: str
     fake_start_frame: int | None  # traced part of the fake, inclusive, 0-based
@@ -68,6 +68,14 @@ def read_result(trace_root: Path, fake_id: str) -> dict | None:
              and 0 < len(rows) == len(stretches) and all(isinstance(s, dict) for s in stretches)
              and all(_is_trace(row) for row in rows))
     return found if sound else None
+
+
+def read_results(trace_root: Path, fake_ids: Iterable[str]) -> Iterator[dict]:
+    """Results of all of these fakes that have one."""
+    for fake_id in fake_ids:
+        found = read_result(trace_root, fake_id)
+        if found is not None:
+            yield found
 
 
 def _is_trace(row: object) -> bool:
