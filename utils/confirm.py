@@ -362,8 +362,9 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
         near = or_rate(view.scores, line, near, view.usual_rates, fitted, unchanged)
         near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged,
                         SURELY if coarse and not jumps else CLEARLY)
-        if one.hypothesis.motion_score >= FINE:  # else a stranger's motion could be bent to fit
-            near = or_bent(view.scores, near, fitted, unchanged, SURELY if coarse else CLEARLY)
+        bent = or_bent(view.scores, near, fitted, unchanged, SURELY if coarse else CLEARLY)
+        if bent is not near and view.judge(bent).motion_score >= FINE:
+            near = bent  # a stranger's motion could be bent to fit, but not that well
         alignment = near
     fits = fitted(*near.at)
     return (alignment, fits.explained(near.at),

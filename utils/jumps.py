@@ -34,9 +34,14 @@ MOST_FRAMES = 500  # of a fake; the paths around one of them take 60 MB
 FEWEST_BENT = 12  # frames of a fake, from which on it may be a ramp
 BENDS, MOST_BENT = 12, 0.15  # of a ramp: how many are tried either way, and by which share of the
 # fake's frames it may leave a straight line, as with rates from 0.4 to 1.6
-ASIDE, TURNED = np.arange(-3, 3.5), np.arange(-4, 4.5)  # frames by which it may be elsewhere, and
-# by which its ends may be so against each other
-NEARER = np.array([-0.5, 0.0, 0.5])  # of all three, at last
+PLACES, ELSEWHERE = 17, (4.0, 15.0)  # of it: how many are tried, and turns about its middle as many;
+# and by how many frames, as many as it is bent by, but within these bounds; ends turn twice as far
+AS_FRAMES = np.array([[1, 1, 1], [-1 / 2, 0, 1 / 2], [-2 / 3, 1 / 3, -2 / 3]])  # what moves it,
+# turns and bends it, as frames at its beginning, in its middle and at its end
+NEARER = np.array([-1.0, -0.25, 0.0, 0.25, 1.0])  # frames by which all three are changed at last
+HOPELESS = 20.0  # by how much the best one may be worse than the first before that
+BY_PIXELS = 3.0  # by how much pixels alone must like it better; with these, no fake of 15 clips that
+# are not used for measuring was bent for the worse
 
 
 def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: HeldPair,
@@ -103,8 +108,8 @@ def or_rate(scores: PairScores, line: Alignment, path: Alignment, usual: Sequenc
 
 def or_bent(scores: PairScores, path: Alignment, fitted: Callable[..., HeldPair], unchanged: float,
             clearly: float = CLEARLY) -> Alignment:
-    """A path, or the one near it along which the rate changes evenly and that pixels like clearly
-    better, alone and together with motion.
+    """A path, or the one near it along which the rate changes evenly and that motion and pixels
+    together like clearly better, and pixels alone better.
 
     The arguments as of improved() and or_rate().
     """
@@ -117,40 +122,60 @@ def or_bent(scores: PairScores, path: Alignment, fitted: Callable[..., HeldPair]
     worth = _worth(scores, unchanged)
 
     def costs(paths: np.ndarray, held: HeldPair) -> np.ndarray:
+        """What motion and pixels leave unexplained of each, twice a negative log likelihood."""
         return held.misfits(paths) - worth * steady_gain(scores, paths, unchanged)
 
-    def likeliest(paths: np.ndarray, held: HeldPair) -> np.ndarray:
-        tried = np.argsort(-steady_gain(scores, paths, unchanged), kind="stable")[:3 * TRIED]
-        return paths[tried[costs(paths[tried], held).argmin()]]
+    def likeliest(terms: np.ndarray, held: HeldPair, most: int
+                  ) -> tuple[float, np.ndarray, np.ndarray]:
+        """Of the `most` curves that motion likes best: the cost of the best one, its terms and its
+        path."""
+        paths = _curves(terms, count)
+        there = _is_path(paths, len(scores.dot), scores.dot.shape[2])
+        paths, which = np.unique(paths[there], axis=0, return_index=True)
+        tried = np.argsort(-steady_gain(scores, paths, unchanged), kind="stable")[:most]
+        if not len(tried):
+            return np.inf, terms[0], path.at
+        found = costs(paths[tried], held)
+        best = tried[found.argmin()]
+        return float(found.min()), terms[there][which[best]], paths[best]
 
-    bends, best = np.linspace(1.0, max(1.0, MOST_BENT * count), BENDS), path.at
-    for degree, around in ((1, (np.r_[bends, -bends], ASIDE, TURNED)),
-                           *[(2, (NEARER, NEARER, 2 * NEARER))] * ROUNDS):
-        paths = _bent(best, degree, *around)
-        paths = paths[_is_path(paths, len(scores.dot), scores.dot.shape[2])]
-        if not len(paths):
-            return path
-        before, best = best, likeliest(paths, held)
-        if np.array_equal(before, best):
-            break
+    bends = np.linspace(1.0, max(1.0, MOST_BENT * count), BENDS)
+    aside = np.clip(MOST_BENT * count, *ELSEWHERE) * np.linspace(-1, 1, PLACES)
+    around = _every(aside, 2 * aside, np.r_[bends, -bends]) @ AS_FRAMES
+    cost, terms, best = likeliest(_straight(path.at) + around, held, 3 * TRIED)
+    if cost > costs(path.at[None], held)[0] + HOPELESS:
+        return path
+    for _ in range(ROUNDS):
         held = fitted(*best)
+        cost, terms, at = likeliest(terms + _every(NEARER, NEARER, NEARER), held, len(NEARER)**3)
+        if not cost < costs(best[None], held)[0]:
+            break
+        best = at
     (before, first), (after, last) = (
         (float(costs(at[None], pair)[0]), float(pair.misfits(at[None])[0]))
-        for at, pair in ((path.at, fitted(*path.at)), (best, held)))
-    if after > before - clearly or last > first - CLEARLY:
+        for at, pair in ((path.at, fitted(*path.at)), (best, fitted(*best))))
+    if after > before - clearly or last > first - BY_PIXELS:
         return path
     return replace(path, at=best, rate=float(best[-1] - best[0]) / (count - 1))
 
 
-def _bent(at: np.ndarray, degree: int, bends: np.ndarray, aside: np.ndarray,
-          turned: np.ndarray) -> np.ndarray:
-    """Paths near the curve of some degree that fits one [n] best, [L, n]: bent by so many frames
-    more, moved aside, and turned about their middle."""
+def _curves(terms: np.ndarray, count: int) -> np.ndarray:
+    """Paths [L, count] whose rate changes evenly, through frames [L, 3] at their beginning, in their
+    middle and at their end."""
+    time = np.linspace(0, 1, count)
+    shapes = np.stack([(1 - time) * (1 - 2 * time), 4 * time * (1 - time), time * (2 * time - 1)])
+    return np.floor(terms @ shapes + 0.5).astype(int)
+
+
+def _straight(at: np.ndarray) -> np.ndarray:
+    """Where the straight line that fits a path [n] best begins, is in the middle, and ends, [3]."""
     time = np.linspace(0, 1, len(at))
-    curve = np.polyval(np.polyfit(time, at, degree), time)
-    paths = (curve + bends[:, None, None, None] * (4 * time * (1 - time) - 2 / 3)
-             + aside[:, None, None] + turned[:, None] * (time - 0.5))
-    return np.unique(np.floor(paths + 0.5).astype(int).reshape(-1, len(at)), axis=0)
+    return np.polyval(np.polyfit(time, at, 1), [0, 0.5, 1])
+
+
+def _every(*choices: np.ndarray) -> np.ndarray:
+    """All combinations of one value out of each of three choices, [L, 3]."""
+    return np.stack(np.meshgrid(*choices, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def _tells(scores: PairScores, one: Alignment, held: HeldPair) -> bool:
