@@ -25,7 +25,7 @@ from utils.layout import (VideoFile, VideoRecord, check_name, evenly_spaced, fin
                           frame_name, fresh_folder, is_complete, largest_first, unchanged)
 from utils.locks import remove_leftovers
 from utils.sparse_reader import Outline, SparseReader, outline_of
-from utils.video import VideoError, VideoInfo, cut_short
+from utils.video import VideoError, VideoInfo, doubts
 
 
 def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./step1_source_frames/"),
@@ -60,7 +60,7 @@ def extract(video: VideoFile, frame_root: Path, settings: dict, overwrite: bool)
         VideoRecord(file=video.name, size=video.path.stat().st_size, sha256=sha256_of(video.path),
                     fps=info.fps, frame_count=frame_count, width=info.width, height=info.height,
                     frames=frames, settings=settings).write(temporary)
-    if warning := cut_short(info, frame_count):
+    if warning := doubts(info, frame_count):
         log.warning("%s: %s", video.path, warning)
     return True
 

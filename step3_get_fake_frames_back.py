@@ -39,10 +39,10 @@ from utils.layout import (RECTANGLES_NAME, VideoFile, VideoRecord, check_name, f
                           frame_name, fresh_folder, is_complete, largest_first, unchanged)
 from utils.locks import remove_leftovers
 from utils.negative import LEAST_SCORE, is_negative
-from utils.video import Frame, VideoInfo, VideoReader, cut_short
+from utils.video import Frame, VideoInfo, VideoReader, doubts
 
 WRITERS = 2  # threads that encode pictures, per video
-FOUND_OUT = ("negative", "cut_short")  # what a record tells of a fake beside the settings
+FOUND_OUT = ("negative", "doubts")  # what a record tells of a fake beside the settings
 MAX_WAITING = 8  # pictures kept in memory until a writer is free
 
 
@@ -96,13 +96,13 @@ def split(video: VideoFile, roots: dict[str, Path], settings: dict,
         negative = is_negative(video.path, faces())
         rectangles, frame_count, info = write_frames(video, folders, settings, negative,
                                                      segmenters())
-        warning = cut_short(info, frame_count)
+        warning = doubts(info, frame_count)
         write_json(folders["rect"] / RECTANGLES_NAME, rectangles)
         record = VideoRecord(file=video.name, size=video.path.stat().st_size,
                              sha256=sha256_of(video.path), fps=info.fps, frame_count=frame_count,
                              width=info.width, height=info.height,
                              frames=[int(index) for index in rectangles],
-                             settings={**settings, "negative": negative, "cut_short": warning})
+                             settings={**settings, "negative": negative, "doubts": warning})
         for folder in folders.values():
             record.write(folder)
     if warning:

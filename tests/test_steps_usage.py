@@ -139,4 +139,5 @@ def test_quiet_says_only_what_went_wrong(project, tmp_path, number):
     bad = run(number, tmp_path, videos, "bad", "-q")
     assert good.returncode == 0 and "done" not in good.stderr and good.stdout == ""
     assert bad.returncode == 1 and bad.stderr.splitlines() == [
-        "bad/text.mp4: not a readable video (Invalid data found when processing input)"]
+        "bad/text.mp4: not a readable video (Invalid data found when processing input); "
+        "is it one, and was all of it saved?"]

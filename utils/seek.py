@@ -73,14 +73,16 @@ def _sought(path: Path, run: list[int], times_s: np.ndarray) -> Iterator[Frame]:
         stream.thread_type = "SLICE"  # as VideoReader decodes
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_pixels": str(video.MAX_PIXELS)}
-        start_s = _time_of(next(_frames(container, stream, path), None))
+        first_frame = next(_frames(container, stream, path), None)
+        start_s = _time_of(first_frame)
+        reader = VideoReader(path, threads=1)
+        reader.begins_with(first_frame, stream)
         for begin in _beginnings(container, stream, start_s + times_s[run[0]]):
             _seek(container, stream, begin)
             frames = _trusted(_frames(container, stream, path), start_s, start_s + times_s[run[0]])
             numbered = _numbered(frames, times_s, start_s)
             first = next(numbered, None)
             if first is not None and first[0] <= run[0]:
-                reader = VideoReader(path, threads=1)
                 for index, raw in _run_of(run, chain([first], numbered)):
                     yield Frame(index, float(times_s[index]), reader.convert(raw))
                 return

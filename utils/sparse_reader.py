@@ -57,7 +57,7 @@ class Outline:
 
 
 def outline_of(path: Path) -> Outline:
-    """The packets of a video's first stream, as count_packets() counts them.
+    """The packets of a video's stream, as count_packets() counts them.
 
     Nothing is decoded. Raises VideoError when the file cannot be read.
     """
@@ -65,8 +65,9 @@ def outline_of(path: Path) -> Outline:
         stream = video.video_stream(container, path)
         length_bytes = _length_bytes(stream)
         count, told = 0, (array("q"), bytearray(), bytearray())  # ten bytes a packet
-        for packet in _in_time(container, stream, path):
-            count += 1
+        packets = video.read_packets(container, stream)
+        for packet in _in_time(packets, container, stream, path):
+            count += video.is_shown(packet)
             if length_bytes:
                 try:
                     found = _stamp(packet), *_picture(memoryview(packet), length_bytes)
@@ -114,26 +115,28 @@ class SparseReader(VideoReader):
         due = compress(enumerate(stamps.tolist()), needed[order])
         with video.open_container(self.path) as container:
             stream, promised = self._begin(container)
-            packets = compress(_in_time(container, stream, self.path), needed)
+            size = stream.width, stream.height
+            packets = self._read.packets(container, stream)
+            packets = compress(_in_time(packets, container, stream, self.path), needed)
             decoded = video.decode_packets(chain(packets, [None]), stream)
             for raw in chain.from_iterable(video.in_time(decoded, self.path, promised)):
                 index, stamp = next(due, (None, None))
-                if raw.pts != stamp or raw.is_corrupt or raw.interlaced_frame:
+                if (raw.pts != stamp or raw.is_corrupt or raw.interlaced_frame
+                        or (raw.width, raw.height) != size):
                     raise _Inexact
-                self._describe(raw, stream, promised)
+                self.begins_with(raw, stream)
                 if index in self.wanted:
                     yield Frame(index, float((stamp - stamps[0]) * stream.time_base),
                                 self.convert(raw))
             if next(due, None) is not None:
                 raise _Inexact
             self._last_s = float((stamps[-1] - stamps[0]) * stream.time_base)
-        self.decoded = self._packets = self.outline.count
+        self.decoded = self.outline.count
 
 
-def _in_time(container: av.container.InputContainer, stream: av.VideoStream,
-             path: Path) -> Iterator[av.Packet]:
+def _in_time(packets: Iterator[av.Packet | None], container: av.container.InputContainer,
+             stream: av.VideoStream, path: Path) -> Iterator[av.Packet]:
     """Packets that carry data."""
-    packets = video.read_packets(container, stream)
     promised = video.frames_promised(container, stream)
     return filter(video.carries_data, video.in_time(packets, path, promised))
 

@@ -10,7 +10,7 @@ called .mp4 could name other files and addresses), and decoding has limits of si
 
 import stat
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,12 +20,16 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from utils.shown import Shown
+
 VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv",
                     ".flv", ".3gp", ".ts", ".gif")
 # FFmpeg's demuxers for these, and for what often bears their extensions
 FORMATS = "mov,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,h264,hevc,m4v,ogg,gif"
 MAX_PIXELS = 8192 * 8192  # a header that announces more is taken for damage
 WAIT_S = 60  # for the storage to answer
+NO_HEADER = {"mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v"}  # formats that tell no duration
+RESTART_S = 1.0  # by which time has to jump back for a clock that was started anew
 TIME_LIMIT_S, FRAME_LIMIT_S, LONGEST_S = 3600, 0.05, 6 * 3600  # that decoding one file may take,
 # the use of its frames not counted: an hour, or more where the header promises many frames
 
@@ -36,13 +40,14 @@ class VideoError(Exception):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the container says of its first video stream."""
+    """What the container says of its video_stream()."""
 
     fps: float  # average frames per second
-    width: int  # as shown, rotation applied
+    width: int  # as shown (utils/shown.py)
     height: int
-    frames_expected: int  # packets of the stream; the decoder may give fewer
-    frames_promised: int  # what the header says, or its duration; more when the file was cut off
+    frames_expected: int  # packets of the stream that are shown; the decoder may give fewer
+    frames_promised: int  # by the header; more when the file was cut off
+    streams: int = 1  # of video, cover pictures not counted
 
 
 @dataclass(frozen=True)
@@ -55,33 +60,47 @@ class Frame:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Size, frame rate and packet count of the first video stream, with one frame decoded.
+    """Size, frame rate and packet count of the video stream, with one frame decoded.
 
     Raises VideoError when the file holds no video that can be decoded.
     """
     reader = VideoReader(path, wanted={0}, threads=1)
     next(iter(reader), None)
-    return replace(reader.info, frames_expected=count_packets(path))
+    return replace(reader.info, **_counted(path, reader.info.fps))
 
 
 def count_packets(path: Path) -> int:
-    """Packets of the first video stream that carry data, up to the first damage of the container.
+    """Packets of the video stream that carry what is shown, up to the first damage of the
+    container.
 
     Nothing is decoded, which may give fewer frames. Raises VideoError when the file cannot be read.
     """
+    return _counted(path)["frames_expected"]
+
+
+def _counted(path: Path, rate: float = 1.0) -> dict[str, int]:
+    """PacketCount.frames() of a whole file."""
+    count = PacketCount()
     with open_container(path) as container:
         stream = video_stream(container, path)
-        return sum(map(carries_data, in_time(read_packets(container, stream), path,
-                                             frames_promised(container, stream))))
+        for _ in in_time(count.packets(container, stream), path,
+                         frames_promised(container, stream)):
+            pass
+    return count.frames(rate)
 
 
-def cut_short(info: VideoInfo, decoded: int) -> str | None:
-    """A warning when far fewer frames could be decoded than the file promises, else None."""
+def doubts(info: VideoInfo, decoded: int) -> str | None:
+    """A warning when far fewer frames could be decoded than the file promises, or when it holds
+    further videos; else None."""
+    said = []
     promised = max(info.frames_expected, info.frames_promised)
-    if decoded >= 0.9 * promised - 2:
-        return None
-    return (f"only {decoded} of about {promised} frames can be decoded; if the file is damaged or "
-            "cut off, get a whole one")
+    if decoded < 0.9 * promised - 2:
+        said.append(f"only {decoded} of about {promised} frames can be decoded; if the file is "
+                    "damaged or cut off, get a whole one")
+    if info.streams > 1:
+        said.append(f"it has {info.streams} video streams, of which the one of {info.width}x"
+                    f"{info.height} pixels is read; if it is another one, make a file of that one")
+    return "; ".join(said) or None
 
 
 class VideoReader:
@@ -98,22 +117,26 @@ class VideoReader:
                  max_side: int | None = None, threads: int = 0):
         self.path, self.wanted, self.max_side, self.threads = Path(path), wanted, max_side, threads
         self.decoded = 0  # frames decoded so far, given or not
-        self._info: VideoInfo | None = None  # by the header: frames_expected are those it lists
-        self._packets, self._duration_s, self._last_s = 0, 0.0, 0.0  # as far as it was read
+        self._info: VideoInfo | None = None  # of the first frame
+        self._shown: Shown | None = None
+        self._last_s = 0.0  # as far as it was read
+        self._read = PacketCount()
         self._reformatter = VideoReformatter()  # a new one per frame takes longer than its work
 
     def __iter__(self) -> Iterator[Frame]:
-        self.decoded = self._packets = 0
+        self.decoded, self._last_s = 0, 0.0
         start_time = None
         with open_container(self.path) as container:
             stream, promised = self._begin(container)
-            packets = self._counted(read_packets(container, stream))
+            packets = self._read.packets(container, stream)
             decoded = in_time(decode_packets(packets, stream), self.path, promised)
             for index, raw in enumerate(frame for frames in decoded for frame in frames):
                 self.decoded = index + 1
-                self._describe(raw, stream, promised)
+                self.begins_with(raw, stream)
                 time_s = raw.time or 0.0
                 start_time = time_s if start_time is None else start_time
+                if time_s - start_time < self._last_s - RESTART_S:  # of the clock
+                    start_time = time_s - self._last_s - 1 / float(rate_of(stream))
                 self._last_s = time_s - start_time
                 if self.wanted is None or index in self.wanted:
                     yield Frame(index, time_s - start_time, self.convert(raw))
@@ -121,23 +144,21 @@ class VideoReader:
                 pass  # the decoder gave up, the container goes on
 
     def _begin(self, container: av.container.InputContainer) -> tuple[av.VideoStream, int]:
-        """The stream, ready to be decoded, and how many frames the file promises."""
+        """The stream, ready to be decoded, and how many frames the file may have."""
         stream = video_stream(container, self.path)
         stream.thread_type = "SLICE"  # frame threads would lose frames beside damage
         stream.codec_context.thread_count = self.threads
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-        self._duration_s = (container.duration or 0) / av.time_base
+        self._read = PacketCount()
         return stream, frames_promised(container, stream)
 
-    def _describe(self, raw: av.VideoFrame, stream: av.VideoStream, promised: int) -> None:
-        """Keep what the first frame tells."""
-        self._info = self._info or VideoInfo(float(rate_of(stream)), *_shown(raw), stream.frames,
-                                             promised)
-
-    def _counted(self, packets: Iterator[av.Packet | None]) -> Iterator[av.Packet | None]:
-        for packet in packets:
-            self._packets += carries_data(packet)
-            yield packet
+    def begins_with(self, raw: av.VideoFrame, stream: av.VideoStream) -> None:
+        """Keep what the first frame tells, how the others are shown."""
+        if self._info is None:
+            self._shown = Shown.of(raw, stream.sample_aspect_ratio)
+            self._info = VideoInfo(float(rate_of(stream)), self._shown.width, self._shown.height,
+                                   stream.frames, stream.frames,
+                                   len(streams_of(stream.container)))
 
     @property
     def info(self) -> VideoInfo:
@@ -148,22 +169,53 @@ class VideoReader:
         """
         if self._info is None:
             raise VideoError(f"{self.path}: no frame can be decoded; is it a complete video file?")
-        promised = self._info.frames_promised
-        if self.decoded > 1 and self._last_s > 0:
-            rate = (self.decoded - 1) / self._last_s
-            promised = max(self._info.frames_expected, int(self._duration_s * rate))
-        return replace(self._info, frames_expected=self._packets, frames_promised=promised)
+        rate = (self.decoded - 1) / self._last_s if self._last_s > 0 else self._info.fps
+        return replace(self._info, **self._read.frames(rate))
 
     def convert(self, raw: av.VideoFrame) -> np.ndarray:
-        """A decoded frame as [H, W, 3] uint8 BGR. Raises VideoError where it is too large."""
+        """A decoded frame as [H, W, 3] uint8 BGR, shown as begins_with() has it. Raises VideoError
+        where it is too large."""
         if raw.width * raw.height > MAX_PIXELS:
             raise VideoError(f"{self.path}: frames of {raw.width}x{raw.height} are too large")
         try:
             bgr = self._reformatter.reformat(raw, format="bgr24", threads=1)
-            return _upright(bgr.to_ndarray(), raw.rotation, self.max_side)
-        except (av.error.FFmpegError, ValueError, MemoryError) as error:
+            return self._shown.picture(bgr.to_ndarray(), self.max_side)
+        except (av.error.FFmpegError, ValueError, MemoryError, cv2.error) as error:
             raise VideoError(f"{self.path}: its frames cannot be converted "
                              f"({_reason(error)})") from error
+
+
+class PacketCount:
+    """What was read of a file's packets, and what its header promises."""
+
+    def __init__(self):
+        self._shown = 0  # pictures of the stream
+        self._hidden, self._listed = 0, 0  # those that an edit list leaves out; all, by a table
+        self._end_s, self._duration_s = 0.0, 0.0  # of all streams: read, and by the header
+
+    def packets(self, container: av.container.InputContainer,
+                stream: av.VideoStream) -> Iterator[av.Packet | None]:
+        """Those of a stream, as read_packets() gives them, counted."""
+        if container.format.name not in NO_HEADER:
+            self._duration_s = (container.duration or 0) / av.time_base
+        if "mp4" in container.format.name:
+            self._listed = len(stream.index_entries)
+        for packet in read_packets(container, stream, self._heard):
+            self._shown += is_shown(packet)
+            self._hidden += carries_data(packet) and not is_shown(packet)
+            yield packet
+
+    def _heard(self, packet: av.Packet) -> None:
+        """Of any stream: sound may go on after the last picture."""
+        if packet.pts is not None and carries_data(packet):
+            end = packet.pts + (packet.duration or 0)
+            self._end_s = max(self._end_s, float(end * packet.time_base))
+
+    def frames(self, rate: float) -> dict[str, int]:
+        """frames_expected and frames_promised of a VideoInfo, of `rate` frames per second."""
+        missing = int(max(0.0, self._duration_s - self._end_s) * rate)
+        return {"frames_expected": self._shown,
+                "frames_promised": max(self._shown + missing, self._listed - self._hidden)}
 
 
 def open_container(path: Path) -> av.container.InputContainer:
@@ -184,21 +236,26 @@ def open_container(path: Path) -> av.container.InputContainer:
         return av.open(f"file:{path}", metadata_errors="replace", timeout=WAIT_S,
                        options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{path}: not a readable video ({_reason(error)})") from error
+        raise VideoError(f"{path}: not a readable video ({_reason(error)}); is it one, and was all "
+                         "of it saved?") from error
 
 
 def video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    """The first stream that is no cover picture. Raises VideoError when there is none."""
-    streams = [s for s in container.streams.video if not _is_cover_picture(s)]
+    """The stream that is shown by default, or the first; cover pictures do not count. Raises
+    VideoError when there is none."""
+    streams = streams_of(container)
     if not streams:
         raise VideoError(f"{path}: the file has no video stream")
-    if streams[0].codec_context is None:
+    stream = next((s for s in streams if s.disposition & av.stream.Disposition.default), streams[0])
+    if stream.codec_context is None:
         raise VideoError(f"{path}: no decoder for its video codec")
-    return streams[0]
+    return stream
 
 
-def _is_cover_picture(stream: av.VideoStream) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+def streams_of(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """Streams of video that are no cover pictures."""
+    return [stream for stream in container.streams.video
+            if not stream.disposition & av.stream.Disposition.attached_pic]
 
 
 def decode_packets(packets: Iterator[av.Packet | None],
@@ -245,12 +302,16 @@ def in_time(parts: Iterator, path: Path, frames: int) -> Iterator:
         yield part
 
 
-def read_packets(container: av.container.InputContainer,
-                 stream: av.VideoStream) -> Iterator[av.Packet | None]:
-    """Packets up to the first damage of the container; then None, so that the decoder gives the
-    frames that it still holds."""
+def read_packets(container: av.container.InputContainer, stream: av.VideoStream,
+                 heard: Callable[[av.Packet], None] = lambda packet: None
+                 ) -> Iterator[av.Packet | None]:
+    """Packets of a stream up to the first damage of the container; then None, so that the decoder
+    gives the frames that it still holds. heard: is told of those of all streams."""
     try:
-        yield from container.demux(stream)
+        for packet in container.demux():
+            heard(packet)
+            if packet.stream_index == stream.index:
+                yield packet
     except av.error.FFmpegError:
         yield None
 
@@ -260,24 +321,9 @@ def carries_data(packet: av.Packet | None) -> bool:
     return packet is not None and packet.size > 0
 
 
-def _shown(raw: av.VideoFrame) -> tuple[int, int]:
-    """Width and height of a frame, turned as its display matrix has it."""
-    return (raw.height, raw.width) if _quarter_turns(raw.rotation) % 2 else (raw.width, raw.height)
-
-
-def _quarter_turns(rotation: int | None) -> int:
-    """Quarter turns counter-clockwise, 0 to 3, that a display matrix asks for."""
-    return round((rotation or 0) / 90) % 4
-
-
-def _upright(image: np.ndarray, rotation: int | None, max_side: int | None) -> np.ndarray:
-    """A picture turned as its display matrix has it, at most max_side on its longer side."""
-    if max_side and max(image.shape[:2]) > max_side:
-        scale = max_side / max(image.shape[:2])
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    quarter_turns = _quarter_turns(rotation)
-    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
+def is_shown(packet: av.Packet | None) -> bool:
+    """Whether a packet carries what is shown, not what an edit list leaves out."""
+    return carries_data(packet) and not packet.is_discard
 
 
 def _reason(error: Exception) -> str:
