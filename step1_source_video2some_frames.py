@@ -25,7 +25,7 @@ from utils.layout import (VideoFile, VideoRecord, check_name, evenly_spaced, fin
                           frame_name, fresh_folder, is_complete, largest_first, unchanged)
 from utils.locks import remove_leftovers
 from utils.sparse_reader import Outline, SparseReader, outline_of
-from utils.video import VideoError, VideoInfo, doubts
+from utils.video import READING, VideoError, VideoInfo, flaws
 
 
 def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./step1_source_frames/"),
@@ -38,8 +38,8 @@ def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./s
     """
     if extract_num < 1:
         raise InputError("--extract-num must be 1 or more")
-    work = partial(extract, frame_root=Path(frame_root), settings={"extract_num": extract_num},
-                   overwrite=overwrite)
+    work = partial(extract, frame_root=Path(frame_root), overwrite=overwrite,
+                   settings={"extract_num": extract_num, "reading": READING})
     videos = find_videos(video_root)
     remove_leftovers(frame_root)
     handle_gone(videos, video_root, [Path(frame_root)], prune)
@@ -60,7 +60,7 @@ def extract(video: VideoFile, frame_root: Path, settings: dict, overwrite: bool)
         VideoRecord(file=video.name, size=video.path.stat().st_size, sha256=sha256_of(video.path),
                     fps=info.fps, frame_count=frame_count, width=info.width, height=info.height,
                     frames=frames, settings=settings).write(temporary)
-    if warning := doubts(info, frame_count):
+    if warning := flaws(info, frame_count):
         log.warning("%s: %s", video.path, warning)
     return True
 

@@ -39,10 +39,11 @@ from utils.layout import (RECTANGLES_NAME, VideoFile, VideoRecord, check_name, f
                           frame_name, fresh_folder, is_complete, largest_first, unchanged)
 from utils.locks import remove_leftovers
 from utils.negative import LEAST_SCORE, is_negative
-from utils.video import Frame, VideoInfo, VideoReader, doubts
+from utils.timed_path import kept_times
+from utils.video import READING, Frame, VideoReader, flaws
 
 WRITERS = 2  # threads that encode pictures, per video
-FOUND_OUT = ("negative", "doubts")  # what a record tells of a fake beside the settings
+FOUND_OUT = ("negative", "flaws", "times_s")  # what a record tells of a fake beside the settings
 MAX_WAITING = 8  # pictures kept in memory until a writer is free
 
 
@@ -66,7 +67,7 @@ def main(video_path: Path = Path("./fake_data/"), frame_root: Path = Path("./ste
     fetch(FACE_DETECTION)  # that it cannot be had is told once
     faces = per_thread(partial(FaceDetector, min_score=LEAST_SCORE))
     settings = {"begin_frame": begin_frame, "end_frame": end_frame,
-                "segmenter": segmenters().identity}
+                "segmenter": segmenters().identity, "reading": READING}
     roots = {"frames": Path(frame_root), "rect": Path(rect_root), "masks": Path(mask_root),
              "backs": Path(back_root), "fores": Path(fore_root)}
     work = partial(split, roots=roots, settings=settings, segmenters=segmenters, faces=faces,
@@ -94,15 +95,16 @@ def split(video: VideoFile, roots: dict[str, Path], settings: dict,
                    for name, root in roots.items()}
         stack.enter_context(unchanged(video.path))
         negative = is_negative(video.path, faces())
-        rectangles, frame_count, info = write_frames(video, folders, settings, negative,
-                                                     segmenters())
-        warning = doubts(info, frame_count)
+        rectangles, times_s, reader = write_frames(video, folders, settings, negative, segmenters())
+        frame_count, info = reader.decoded, reader.info
+        warning = flaws(info, frame_count)
         write_json(folders["rect"] / RECTANGLES_NAME, rectangles)
         record = VideoRecord(file=video.name, size=video.path.stat().st_size,
                              sha256=sha256_of(video.path), fps=info.fps, frame_count=frame_count,
                              width=info.width, height=info.height,
                              frames=[int(index) for index in rectangles],
-                             settings={**settings, "negative": negative, "doubts": warning})
+                             settings={**settings, "negative": negative, "flaws": warning,
+                                       "times_s": kept_times(times_s)})
         for folder in folders.values():
             record.write(folder)
     if warning:
@@ -116,11 +118,13 @@ def split(video: VideoFile, roots: dict[str, Path], settings: dict,
 
 
 def write_frames(video: VideoFile, folders: dict[str, Path], settings: dict, negative: bool,
-                 segmenter: Segmenter) -> tuple[dict[str, Rectangle | None], int, VideoInfo]:
+                 segmenter: Segmenter
+                 ) -> tuple[dict[str, Rectangle | None], list[float], VideoReader]:
     """Write the pictures of one fake, of a negative with their colours turned back; returns its
-    rectangles by frame number, its frame count and what it is."""
+    rectangles by frame number, their times in seconds, and what read it."""
     begin, end = settings["begin_frame"], settings["end_frame"]
     rectangles: dict[str, Rectangle | None] = {}
+    times_s = []
     reader = VideoReader(video.path, wanted=range(begin, (end if end is not None else 2**62) + 1),
                          threads=1)
     with ThreadPoolExecutor(WRITERS) as writers:
@@ -130,16 +134,17 @@ def write_frames(video: VideoFile, folders: dict[str, Path], settings: dict, neg
                 frame = replace(frame, image=cv2.bitwise_not(frame.image))
             mask = person_mask(segmenter.probability(frame.image))
             rectangles[str(frame.index)] = largest_rectangle(mask)
+            times_s.append(frame.time_s)
             waiting.append(writers.submit(write_pictures, frame, mask, folders))
             while len(waiting) > MAX_WAITING:
                 waiting.popleft().result()
         for written in waiting:
             written.result()
-    info = reader.info
     if not rectangles:
+        _ = reader.info  # where nothing can be decoded, that is said
         raise InputError(f"{video.path}: it has {reader.decoded} frames, none from frame {begin} "
                          "on; choose an earlier --begin-frame")
-    return rectangles, reader.decoded, info
+    return rectangles, times_s, reader
 
 
 def write_pictures(frame: Frame, mask: np.ndarray, folders: dict[str, Path]) -> None:

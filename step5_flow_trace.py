@@ -249,7 +249,7 @@ def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
     answers = trace_stretches(views, fake, {**made_with, "candidates": candidates}, load, tools)
     said = [*fake.said(), *([STEADIED] if path else []),
             *([TURNED_BACK] if record.settings.get("negative") else []),
-            *filter(None, [record.settings.get("doubts")])]
+            *filter(None, [record.settings.get("flaws")])]
     for one in answers:
         row = one["trace"]
         same = [f"the same file is here as {name}, too" for name in copies.get(row.source, [])]

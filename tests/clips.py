@@ -25,6 +25,7 @@ from utils.pixel_sample import (PIXELS, PixelSample, sample_of, sampled_renewed,
 WIDTH, HEIGHT, BITS = 96, 64, 8
 BLOCK = WIDTH // BITS
 PERSON_SIZE = (192, 192)
+SOUND_RATE = 16000
 QUICK_FPS = 10.0  # periods of the movements shrink with the frame rate they are made for
 
 
@@ -47,11 +48,12 @@ def number_of(image: np.ndarray) -> int:
 
 def write_clip(path: Path, frames: Iterable[np.ndarray], *, codec: str = "libx264", fps: int = 25,
                times: list[float] | None = None, pix_fmt: str = "yuv420p",
-               disposition: av.stream.Disposition | None = None, **options: str) -> Path:
+               disposition: av.stream.Disposition | None = None, sound_s: float = 0.0,
+               **options: str) -> Path:
     """Encode frames [H, W, 3] uint8 BGR; returns the path.
 
-    times: presentation time of every frame in seconds, for a variable rate or an odd start.
-    options: of the encoder.
+    times: presentation time of every frame in seconds, for a variable rate or an odd start;
+    sound_s: seconds of sound beside them; options: of the encoder.
     """
     frames = list(frames)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +63,7 @@ def write_clip(path: Path, frames: Iterable[np.ndarray], *, codec: str = "libx26
         stream.pix_fmt = pix_fmt
         if disposition is not None:
             stream.disposition = disposition
+        sound = container.add_stream("aac", rate=SOUND_RATE, layout="mono") if sound_s else None
         base = Fraction(1, 1000) if times else Fraction(1, fps)
         stream.codec_context.time_base = base
         for index, image in enumerate(frames):
@@ -69,6 +72,8 @@ def write_clip(path: Path, frames: Iterable[np.ndarray], *, codec: str = "libx26
             frame.time_base = base
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+        if sound:
+            write_tone(container, sound, sound_s)
     return path
 
 
@@ -80,9 +85,13 @@ def numbered_clip(path: Path, count: int, **options) -> Path:
 def set_rotation(path: Path, quarter_turns: int) -> None:
     """Patch the display matrix of an MP4 or MOV: shown turned clockwise by quarter turns."""
     cosine, sine = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarter_turns % 4]
+    set_matrix(path, cosine, sine, -sine, cosine)
+
+
+def set_matrix(path: Path, a: int, b: int, c: int, d: int) -> None:
+    """Patch the display matrix of an MP4 or MOV: (x, y) is shown at (a x + c y, b x + d y)."""
     one = 1 << 16
-    matrix = np.array([cosine * one, sine * one, 0, -sine * one, cosine * one, 0, 0, 0, 1 << 30],
-                      ">i4")
+    matrix = np.array([a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30], ">i4")
     content = bytearray(path.read_bytes())
     start = content.index(b"tkhd") + 44  # version 0: the matrix follows the volume
     content[start:start + 36] = matrix.tobytes()
@@ -91,15 +100,19 @@ def set_rotation(path: Path, quarter_turns: int) -> None:
 
 def write_sound(path: Path, seconds: float = 0.5) -> Path:
     """A file with an audio stream and nothing else."""
-    rate = 16000
-    wave = np.sin(np.arange(int(seconds * rate)) * 440 * 2 * np.pi / rate).astype(np.float32)
     with av.open(f"file:{path}", "w") as container:
-        stream = container.add_stream("aac", rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
-        frame.sample_rate = rate
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+        write_tone(container, container.add_stream("aac", rate=SOUND_RATE, layout="mono"), seconds)
     return path
+
+
+def write_tone(container: av.container.OutputContainer, stream: av.AudioStream,
+               seconds: float) -> None:
+    """Fill an audio stream."""
+    wave = np.sin(np.arange(int(seconds * SOUND_RATE)) * 440 * 2 * np.pi / SOUND_RATE)
+    frame = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), format="fltp", layout="mono")
+    frame.sample_rate = SOUND_RATE
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode())
 
 
 def place(name: str, size: tuple[int, int] = PERSON_SIZE) -> np.ndarray:

@@ -74,11 +74,11 @@ def test_step_3_tells_of_a_file_that_was_cut_off(folder, tmp_path):
     path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
     roots = {name: tmp_path / name for name in ROOTS}
     assert step3.main(path, **roots).done == ["cut.mp4"]
-    said = VideoRecord.read(roots["frame_root"] / "cut").settings["doubts"]
+    said = VideoRecord.read(roots["frame_root"] / "cut").settings["flaws"]
     assert said.startswith("only ") and "of about 40 frames" in said
     assert step3.main(path, **roots).skipped == ["cut.mp4"]
     step3.main(folder / "plain.mp4", **roots)
-    assert VideoRecord.read(roots["frame_root"] / "plain").settings["doubts"] is None
+    assert VideoRecord.read(roots["frame_root"] / "plain").settings["flaws"] is None
 
 
 def test_a_folder_that_does_not_tell_is_made_again(folder, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from clips import HEIGHT, WIDTH, number_of, numbered, numbered_clip, set_rotation, write_clip, \
     write_sound
-from utils.video import VideoError, VideoReader, VideoWriter, doubts, probe
+from utils.video import VideoError, VideoReader, VideoWriter, flaws, probe
 
 COUNT = 60
 FORMATS = {
@@ -95,12 +95,12 @@ def test_a_cut_file_gives_its_frames_up_to_the_cut(tmp_path, name):
 @pytest.mark.parametrize("name", ["h264.mkv", "mpeg4.avi"])
 def test_a_cut_file_is_noticed(tmp_path, name):
     clip = numbered_clip(tmp_path / name, COUNT, **FORMATS[name])
-    assert doubts(probe(clip), COUNT) is None
+    assert flaws(probe(clip), COUNT) is None
     clip.write_bytes(clip.read_bytes()[:clip.stat().st_size // 2])
     reader = VideoReader(clip)
     found = len(list(reader))
     for info in (probe(clip), reader.info):
-        assert f"only {found} of" in doubts(info, found)
+        assert f"only {found} of" in flaws(info, found)
 
 
 def test_a_cut_mp4_with_its_table_at_the_front(tmp_path):
@@ -226,5 +226,5 @@ def test_a_whole_file_of_a_variable_rate_is_not_taken_for_a_cut_one(tmp_path):
     slower = [0.033 * index + 0.02 * max(0, index - 10) for index in range(COUNT)]
     clip = numbered_clip(tmp_path / "clip.mkv", COUNT, times=slower, **FORMATS["h264.mkv"])
     reader = VideoReader(clip)
-    assert len(list(reader)) == COUNT and doubts(reader.info, COUNT) is None
-    assert doubts(reader.info, COUNT // 2)  # if only half of them could be decoded
+    assert len(list(reader)) == COUNT and flaws(reader.info, COUNT) is None
+    assert flaws(reader.info, COUNT // 2)  # if only half of them could be decoded

@@ -35,6 +35,7 @@ from utils.picture_path import MOST_FRAMES, PicturePair, follow_pictures, or_dro
 from utils.registration import Keypoints
 from utils.source_motion import IndexedSource
 from utils.straight_line import REACH, SWING, certainty, likeliest_line, straightened
+from utils.timed_path import or_timed, times_of
 from utils.video import Frame, VideoError
 from utils.views import Found, Place, View, alignment_of, distinct, in_order, laid_over, refined
 
@@ -94,6 +95,12 @@ class Fake:
         if self.motion is not None and not self.person_found:
             found.append("no person was found in it, so its whole picture was compared")
         return found
+
+    def times_s(self) -> np.ndarray:
+        """When its frames are shown, [n] seconds."""
+        record = self.record
+        times = dict(zip(record.frames, times_of(record.frames, record.fps, record.settings)))
+        return np.array([times[frame] for frame in self.frames])
 
     def part(self, first: int, last: int) -> "Fake":
         """The stretch from one position among the frames to another, inclusive."""
@@ -321,20 +328,23 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     best = max(refined(Place(mapped, alignment)), replace(
         one, view=plain, alignment=alignment, hypothesis=plain.judge(alignment)),
                key=lambda found: found.hypothesis.motion_score)
-    alignment, explained, sure = in_time(best, fake.unchanged(), person, onto, read_source)
+    times_s = fake.times_s()
+    alignment, explained, sure = in_time(
+        best, fake.unchanged(), person, -times_s[::-1] if view.backwards else times_s, onto,
+        read_source)
     return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
         best.view.judge(alignment), picture_score=mapping.agreement, pixel_score=explained,
         certainty=sure))
 
 
-def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
+def in_time(one: Found, unchanged: float, person: FakeMotion, fake_s: np.ndarray, onto: np.ndarray,
             read_source: ReadSource) -> tuple[Alignment, float | None, float | None]:
     """A place's alignment to the frame, as motion and pictures together have it, how well its
     single pixels fit then (HeldPair.explained()), and how certain its frames are (certainty()).
 
     unchanged: held_pixels.unchanged_share() of the fake; person: what it shows, forwards in the
-    source's time; onto: [2, 3], maps its square to the source's, in units of their sides. Raises
-    VideoError.
+    source's time; fake_s: when, [n] seconds, rising; onto: [2, 3], maps its square to the source's,
+    in units of their sides. Raises VideoError.
     """
     alignment, view, coarse = one.alignment, one.view, unchanged >= COARSE
     near, shown = alignment, person
@@ -362,6 +372,8 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, onto: np.ndarray,
         near = or_rate(view.scores, line, near, view.usual_rates, fitted, unchanged)
         near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged,
                         SURELY if coarse and not jumps else CLEARLY)
+        near = or_timed(view.scores, near, view.usual_rates, fitted, unchanged, fake_s,
+                        view.source.times_s)
         bent = or_bent(view.scores, near, fitted, unchanged, SURELY if coarse else CLEARLY)
         if bent is not near and view.judge(bent).motion_score >= FINE:
             near = bent  # a stranger's motion could be bent to fit, but not that well

@@ -54,7 +54,7 @@ def improved(scores: PairScores, near: Alignment, usual: Sequence[float], held: 
     stays as it is, and so does what pixels tell little of.
     """
     count = len(near.at)
-    if (not _tells(scores, near, held) or not 2 < count <= MOST_FRAMES
+    if (not tells(scores, near, held) or not 2 < count <= MOST_FRAMES
             or runs_evenly(near) and near.rate not in usual):
         return near
     worth = _worth(scores, unchanged)
@@ -94,15 +94,11 @@ def or_rate(scores: PairScores, line: Alignment, path: Alignment, usual: Sequenc
     if runs_evenly(path) or not runs_evenly(line) or line.rate in usual:
         return path
     both = [(one, fitted(*one.at)) for one in (line, path)]
-    if not all(_tells(scores, *pair) for pair in both):
+    if not all(tells(scores, *pair) for pair in both):
         return path
-    prices = (rate_price(line.rate, usual, *RATE_PRICES),
-              float(_prices(path.at[None], _steps(len(path.at), usual))[0]))
-    worth = _worth(scores, unchanged)
-    for_line, for_path = (
-        price + float(held.misfits(one.at[None])[0])
-        - worth * steady_gain(scores, one.at, unchanged)
-        for price, (one, held) in zip(prices, both))
+    prices = rate_price(line.rate, usual, *RATE_PRICES), jump_price(path.at, usual)
+    for_line, for_path = (price + unexplained(scores, one.at[None], held, unchanged)[0]
+                          for price, (one, held) in zip(prices, both))
     return line if for_line <= for_path else path
 
 
@@ -117,20 +113,18 @@ def or_bent(scores: PairScores, path: Alignment, fitted: Callable[..., HeldPair]
     if not FEWEST_BENT <= count <= MOST_FRAMES:
         return path
     held = fitted(*path.at)
-    if not _tells(scores, path, held):
+    if not tells(scores, path, held):
         return path
-    worth = _worth(scores, unchanged)
 
     def costs(paths: np.ndarray, held: HeldPair) -> np.ndarray:
-        """What motion and pixels leave unexplained of each, twice a negative log likelihood."""
-        return held.misfits(paths) - worth * steady_gain(scores, paths, unchanged)
+        return unexplained(scores, paths, held, unchanged)
 
     def likeliest(terms: np.ndarray, held: HeldPair, most: int
                   ) -> tuple[float, np.ndarray, np.ndarray]:
         """Of the `most` curves that motion likes best: the cost of the best one, its terms and its
         path."""
         paths = _curves(terms, count)
-        there = _is_path(paths, len(scores.dot), scores.dot.shape[2])
+        there = is_path(paths, len(scores.dot), scores.dot.shape[2])
         paths, which = np.unique(paths[there], axis=0, return_index=True)
         tried = np.argsort(-steady_gain(scores, paths, unchanged), kind="stable")[:most]
         if not len(tried):
@@ -178,11 +172,23 @@ def _every(*choices: np.ndarray) -> np.ndarray:
     return np.stack(np.meshgrid(*choices, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
-def _tells(scores: PairScores, one: Alignment, held: HeldPair) -> bool:
+def tells(scores: PairScores, one: Alignment, held: HeldPair) -> bool:
     """Whether motion and pixels can be asked for an alignment; held: with the mapping that fits."""
     explained = held.explained(one.at)
     return (explained is not None and explained >= LEAST_EXPLAINED
             and np.diff(one.at).max(initial=0) < len(scores.dot))
+
+
+def unexplained(scores: PairScores, paths: np.ndarray, held: HeldPair,
+                unchanged: float) -> np.ndarray:
+    """What motion and pixels leave unexplained of paths [L, n], [L], twice negative log
+    likelihoods; arguments as of improved()."""
+    return held.misfits(paths) - _worth(scores, unchanged) * steady_gain(scores, paths, unchanged)
+
+
+def jump_price(at: np.ndarray, usual: Sequence[float]) -> float:
+    """Of the jumps of a path [n] that should keep to one of the usual rates."""
+    return float(_prices(at[None], _steps(len(at), usual))[0])
 
 
 def _worth(scores: PairScores, unchanged: float) -> float:
@@ -213,10 +219,10 @@ def _around(at: np.ndarray, most: int, frames: int) -> np.ndarray:
     most: steps from a frame to the next are smaller than that; frames: of the source.
     """
     paths = np.array(list(_changed(at)))
-    return paths[_is_path(paths, most, frames)]
+    return paths[is_path(paths, most, frames)]
 
 
-def _is_path(paths: np.ndarray, most: int, frames: int) -> np.ndarray:
+def is_path(paths: np.ndarray, most: int, frames: int) -> np.ndarray:
     """Which of some paths [L, n] stay in the source and never turn back or go too far, [L];
     arguments as of _around()."""
     moves = np.diff(paths, axis=1)

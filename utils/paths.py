@@ -116,10 +116,14 @@ def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float | 
 
 
 def path_gain(scores: PairScores, at: np.ndarray) -> np.ndarray:
-    """What paths [..., n + 1] explain of each fake pair, [..., n]; as gains() for single places."""
+    """What paths [..., n + 1] explain of each fake pair, [..., n]; as gains() for single places.
+
+    Nothing where they go further than motion was compared over.
+    """
     steps, first = np.diff(at), at[..., :-1]
-    return _gain(scores.dot[steps, np.arange(steps.shape[-1]), first],
-                 scores.source_energy[steps, first])
+    known, steps = steps < len(scores.dot), np.minimum(steps, len(scores.dot) - 1)
+    return known * _gain(scores.dot[steps, np.arange(steps.shape[-1]), first],
+                         scores.source_energy[steps, first])
 
 
 def steady_gain(scores: PairScores, at: np.ndarray, unchanged: float) -> np.ndarray:

@@ -15,6 +15,7 @@ from utils.report_words import doubts, finding
 from utils.side_by_side import (Roots, SourceFacts, Stretch, compared, fake_id, read_fake,
                                 read_mask, read_source, source_facts, stretches_of)
 from utils.threads import together
+from utils.timed_path import times_of
 from utils.video import VideoError
 
 MOMENTS = 8  # shown per fake, over all its stretches
@@ -41,7 +42,8 @@ def page_data(result: dict, roots: Roots) -> tuple[dict, bytes]:
     data = {"fake": result["fake"], "record": made_with["record"],
             "parts": [part_data(*part, result, roots) for part in zip(stretches, loaded)],
             "settings": {**{f"step 3, {k.replace('_', ' ')}": v
-                            for k, v in made_with["record"]["settings"].items() if v is not None},
+                            for k, v in made_with["record"]["settings"].items()
+                            if v is not None and k != "times_s"},
                          **{f"step 5, {k}": v for k, v in made_with["settings"].items()},
                          **{f"version, {k}": v for k, v in result.get("versions", {}).items()}},
             "candidates": candidates,
@@ -85,7 +87,9 @@ def moment_data(stretch: Stretch, loaded: Loaded, position: int, result: dict,
     source = position in loaded.sources
     number = stretch.source_frames[position] if source else None
     timed = facts is not None and source and number < len(facts.times_s)
-    return {"fake_frame": index, "fake_time_s": index / result["made_with"]["record"]["fps"],
+    record = result["made_with"]["record"]
+    times_s = times_of(record["frames"], record["fps"], record["settings"])
+    return {"fake_frame": index, "fake_time_s": float(times_s[record["frames"].index(index)]),
             "fake": encoded(fake),
             "source": encoded(loaded.seen(position, fake.shape[1::-1])) if source else None,
             "source_frame": number,

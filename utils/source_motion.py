@@ -67,6 +67,11 @@ class IndexedSource:
         return self.record.fps
 
     @property
+    def times_s(self) -> np.ndarray:
+        """When its frames are shown, [T] seconds from the whole source's first one."""
+        return self.all_times_s[self.first:self.first + len(self)]
+
+    @property
     def motion(self) -> SourceMotion:
         return self.prepared(self.first, self.first + len(self) - 1)
 

@@ -28,6 +28,7 @@ VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".m
 FORMATS = "mov,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,h264,hevc,m4v,ogg,gif"
 MAX_PIXELS = 8192 * 8192  # a header that announces more is taken for damage
 WAIT_S = 60  # for the storage to answer
+READING = 2  # to be raised when the same file would be read another way
 NO_HEADER = {"mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v"}  # formats that tell no duration
 RESTART_S = 1.0  # by which time has to jump back for a clock that was started anew
 TIME_LIMIT_S, FRAME_LIMIT_S, LONGEST_S = 3600, 0.05, 6 * 3600  # that decoding one file may take,
@@ -89,7 +90,7 @@ def _counted(path: Path, rate: float = 1.0) -> dict[str, int]:
     return count.frames(rate)
 
 
-def doubts(info: VideoInfo, decoded: int) -> str | None:
+def flaws(info: VideoInfo, decoded: int) -> str | None:
     """A warning when far fewer frames could be decoded than the file promises, or when it holds
     further videos; else None."""
     said = []
