@@ -53,6 +53,8 @@ SAME_SHAPE = 0.02  # share by which pictures may be wider or higher and one show
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures
 FINE = 0.8  # motion score from which on motion is not too faint to tell frames apart
+BENT_BY_PIXELS = 50.0  # by how much pixels like a ramp better, whatever its motion; strangers' ramps
+# are liked by 15 better at most, on fakes of 15 clips that are not used for measuring
 LEAST_SEEN = 0.02  # share of the picture; where rectangles are smaller, frames without any stay:
 # what is found in the others may be no person at all
 CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a
@@ -375,12 +377,20 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, fake_s: np.ndarray
         near = or_timed(view.scores, near, view.usual_rates, fitted, unchanged, fake_s,
                         view.source.times_s)
         bent = or_bent(view.scores, near, fitted, unchanged, SURELY if coarse else CLEARLY)
-        if bent is not near and view.judge(bent).motion_score >= FINE:
-            near = bent  # a stranger's motion could be bent to fit, but not that well
+        # a stranger's motion could be bent to fit, but not that well
+        if bent is not near and (view.judge(bent).motion_score >= FINE or better_by(
+                fitted, bent.at, near.at) >= BENT_BY_PIXELS):
+            near = bent
         alignment = near
     fits = fitted(*near.at)
     return (alignment, fits.explained(near.at),
             None if long else certainty(view.scores, near, view.usual_rates, fits, unchanged))
+
+
+def better_by(fitted: Callable[..., HeldPair], at: np.ndarray, other: np.ndarray) -> float:
+    """By how much pixels like a path [n] better than another one, each with the mapping that fits
+    it."""
+    return float(fitted(*other).misfits(other[None])[0] - fitted(*at).misfits(at[None])[0])
 
 
 def film_around(source: IndexedSource, at: np.ndarray,

@@ -213,6 +213,10 @@ class HeldPair:
             pair = other
         return pair
 
+    def thinned(self, most: int) -> "HeldPair":
+        """The pair with so many pixels of the person at most."""
+        return replace(self, fake=self.fake.thinned(most))
+
 
 def _unlikely(rest: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Twice negative log likelihoods [Q], of what is left of the energies [Q] of pixels; counts:

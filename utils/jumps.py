@@ -11,6 +11,7 @@ that runs faster and faster, or slower and slower, as in a speed ramp.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -39,7 +40,9 @@ PLACES, ELSEWHERE = 17, (4.0, 15.0)  # of it: how many are tried, and turns abou
 AS_FRAMES = np.array([[1, 1, 1], [-1 / 2, 0, 1 / 2], [-2 / 3, 1 / 3, -2 / 3]])  # what moves it,
 # turns and bends it, as frames at its beginning, in its middle and at its end
 NEARER = np.array([-1.0, -0.25, 0.0, 0.25, 1.0])  # frames by which all three are changed at last
-HOPELESS = 20.0  # by how much the best one may be worse than the first before that
+FIRST_ONES, APART = 3, 3.0  # how many are changed so, frames by which one of the three differs
+ROUGHLY = 400  # pixels by which they are compared until then
+HOPELESS = 60.0  # by how much the best one may be worse than the first before that
 BY_PIXELS = 3.0  # by how much pixels alone must like it better; with these, no fake of 15 clips that
 # are not used for measuring was bent for the worse
 
@@ -115,36 +118,47 @@ def or_bent(scores: PairScores, path: Alignment, fitted: Callable[..., HeldPair]
     held = fitted(*path.at)
     if not tells(scores, path, held):
         return path
+    rough = held.thinned(ROUGHLY)
+    fits_roughly = cache(lambda *at: rough.corrected(np.array(at)))
 
     def costs(paths: np.ndarray, held: HeldPair) -> np.ndarray:
         return unexplained(scores, paths, held, unchanged)
 
-    def likeliest(terms: np.ndarray, held: HeldPair, most: int
-                  ) -> tuple[float, np.ndarray, np.ndarray]:
-        """Of the `most` curves that motion likes best: the cost of the best one, its terms and its
-        path."""
+    def likeliest(terms: np.ndarray, held: HeldPair, most: int) -> tuple[np.ndarray, ...]:
+        """Of the `most` curves that motion likes best the costs, the terms and the paths, the
+        cheapest first."""
         paths = _curves(terms, count)
         there = is_path(paths, len(scores.dot), scores.dot.shape[2])
         paths, which = np.unique(paths[there], axis=0, return_index=True)
         tried = np.argsort(-steady_gain(scores, paths, unchanged), kind="stable")[:most]
-        if not len(tried):
-            return np.inf, terms[0], path.at
         found = costs(paths[tried], held)
-        best = tried[found.argmin()]
-        return float(found.min()), terms[there][which[best]], paths[best]
+        order = np.argsort(found, kind="stable")
+        return found[order], terms[there][which[tried[order]]], paths[tried[order]]
+
+    def polished(terms: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """The path that a curve leads to, changed as long as that makes it better."""
+        for _ in range(ROUNDS):
+            held = fits_roughly(*at)
+            found, near, paths = likeliest(terms + _every(NEARER, NEARER, NEARER), held,
+                                           len(NEARER)**3)
+            if not len(found) or not found[0] < costs(at[None], held)[0]:
+                break
+            terms, at = near[0], paths[0]
+        return at
 
     bends = np.linspace(1.0, max(1.0, MOST_BENT * count), BENDS)
     aside = np.clip(MOST_BENT * count, *ELSEWHERE) * np.linspace(-1, 1, PLACES)
     around = _every(aside, 2 * aside, np.r_[bends, -bends]) @ AS_FRAMES
-    cost, terms, best = likeliest(_straight(path.at) + around, held, 3 * TRIED)
-    if cost > costs(path.at[None], held)[0] + HOPELESS:
+    found, terms, paths = likeliest(_straight(path.at) + around, rough, 3 * TRIED)
+    if not len(found) or found[0] > costs(path.at[None], rough)[0] + HOPELESS:
         return path
-    for _ in range(ROUNDS):
-        held = fitted(*best)
-        cost, terms, at = likeliest(terms + _every(NEARER, NEARER, NEARER), held, len(NEARER)**3)
-        if not cost < costs(best[None], held)[0]:
-            break
-        best = at
+    chosen: list[int] = []
+    for one in range(len(found)):
+        if len(chosen) < FIRST_ONES and all(abs(terms[one] - terms[other]).max() > APART
+                                            for other in chosen):
+            chosen.append(one)
+    best = min((polished(terms[one], paths[one]) for one in chosen),
+               key=lambda at: costs(at[None], fitted(*at))[0])
     (before, first), (after, last) = (
         (float(costs(at[None], pair)[0]), float(pair.misfits(at[None])[0]))
         for at, pair in ((path.at, fitted(*path.at)), (best, fitted(*best))))

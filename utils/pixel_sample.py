@@ -107,6 +107,12 @@ class PixelSample:
         return replace(self, values=self.values[first:last + 1],
                        renewed=self.renewed[first:last + 1])
 
+    def thinned(self, most: int) -> "PixelSample":
+        """The person's pixels alone, and only some of them where there are more."""
+        kept = self.person[:most]  # they are in no order
+        return replace(self, places=self.places[kept], weight=self.weight[kept],
+                       values=self.values[:, kept], renewed=self.renewed[:, kept])
+
 
 def sampled_values(crop: np.ndarray) -> np.ndarray:
     """[SIDE, SIDE, 3] uint8 BGR, a person square -> [P] uint8."""
