@@ -1,0 +1,58 @@
+"""Videos as telephones, recorders and live streams make them go through all five steps."""
+
+import cv2
+import numpy as np
+import pytest
+
+from clips import person_frames, set_matrix, write_clip
+from project import again
+from utils.tables import read_table
+
+FRAMES, CUT, START = 80, 40, 17
+PLACES = ("brick", "rocket", "gravel")
+LEFT_OUT = np.delete(np.arange(START, START + CUT), [4, 5, 6, 7, 13, 14, 20, 25, 26, 27, 33])
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder after all five steps: odd fakes of the first source."""
+    root = tmp_path_factory.mktemp("odd")
+    films = [list(person_frames(seed + 1, FRAMES, place)) for seed, place in enumerate(PLACES)]
+    for place, film in zip(PLACES, films):
+        write_clip(root / f"source_data/{place}.mp4", film, crf="18")
+    film, fakes = films[0][START:START + CUT], root / "fake_data"
+    height, width = film[0].shape[:2]
+    write_clip(fakes / "uneven.mp4", [films[0][at] for at in LEFT_OUT],
+               times=((LEFT_OUT - START) / 25).tolist())
+    write_clip(fakes / "wide pixels.mp4", [cv2.resize(frame, (width // 2, height))
+                                           for frame in film], aspect="2/1")
+    write_clip(fakes / "upside down.mp4", [frame[::-1] for frame in film])
+    set_matrix(fakes / "upside down.mp4", 1, 0, 0, -1)
+    smaller = [cv2.resize(frame, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+               for frame in film[CUT // 2:]]
+    parts = (write_clip(root / "a.ts", film[:CUT // 2], bf="0"),
+             write_clip(root / "b.ts", smaller, bf="0"))
+    (fakes / "live.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    write_clip(fakes / "sound goes on.mp4", film, sound_s=4.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        again(1, 2, 3, 4, 5)
+    return root
+
+
+@pytest.mark.parametrize("fake", ["wide pixels.mp4", "upside down.mp4", "live.ts",
+                                  "sound goes on.mp4"])
+def test_odd_fakes_are_traced(root, fake):
+    row, = [row for row in read_table(root / "step5_flow_trace/traces.csv") if row["fake"] == fake]
+    assert (row["verdict"], row["source"]) == ("traced", "brick.mp4"), row["reason"]
+    assert abs(int(row["start_frame"]) - START) <= 1
+    assert abs(int(row["end_frame"]) - (START + CUT - 1)) <= 1
+    assert row["flip"] == "0" and "decoded" not in row["reason"]
+
+
+def test_every_frame_of_an_uneven_fake_is_traced_by_its_time(root):
+    found = [int(row["source_frame"]) for row in read_table(root / "step5_flow_trace/frames.csv")
+             if row["fake"] == "uneven.mp4"]
+    assert found == LEFT_OUT.tolist()
+    page = (root / "step5_flow_trace/reports/uneven.html").read_text("utf-8")
+    assert "times_s" not in page
