@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from utils.answer import (CLEAR_MOTION, SURE_PART, clearly_traced, persons_seen, says_more,
-                          tells_more)
+                          scene_only, tells_more)
 from utils.decision import Hypothesis
 from utils.tables import Trace
 
@@ -122,3 +122,13 @@ def test_a_logo_that_two_videos_share_is_no_person(pictures, seen):
     other = Hypothesis("t.mp4", 0, 9, 1.0, 0, 0.5, 0.0, 0.1, 0, 0, False, picture_score=0.01)
     assert persons_seen([candidate], [*places, other]) == ({"s.mp4"} if seen else set())
     assert not persons_seen([{**candidate, "background_inliers": 6}], places)
+
+
+@pytest.mark.parametrize("frames, said", [
+    (1, "1 frame of a fake cannot tell"), (7, "7 frames of"), (8, "another take")])
+def test_a_fake_of_few_frames_is_told_so(frames, said):
+    candidate = {"source": "s.mp4", "verified": True, "inliers": 40, "background_inliers": 0,
+                 "flip": 0, "scene_score": 0.9}
+    row = scene_only(replace(WHOLE, fake_end_frame=frames - 1), [candidate], [])
+    assert (row.verdict, row.source, row.start_frame) == ("ambiguous", "s.mp4", None)
+    assert said in row.reason and ("another take" in row.reason) == (frames == 8)

@@ -9,15 +9,15 @@ import pytest
 
 from clips import renewed_of, sample_of_frames
 from models.flow import DisFlow
-from models.motion import COARSE, SIDE, MotionGrid, cut_mask, cut_square, motion_grid
+from models.motion import COARSE, MotionGrid, cut_mask, cut_square, motion_grid
 from models.pose import CELLS, PoseClip, small_grey, small_weight
 from models.pose import SIDE as POSE_SIDE
-from utils.confirm import (FINE, Fake, FakePictures, confirm, confirmed, film_around,
-                           frames_with_person, is_certain, others_alike, unseen_by_motion,
-                           worth_a_look)
+from utils.confirm import (Fake, FakePictures, confirm, confirmed, frames_with_person, is_certain,
+                           others_alike, unseen_by_motion, worth_a_look)
 from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion
 from utils.held_pair import FilmCutter
+from utils.in_time import FINE, film_around
 from utils.layout import VideoRecord
 from utils.matching import Alignment, prepare, sample_offsets
 from utils.paths import runs_evenly
@@ -174,10 +174,10 @@ def test_a_frame_dropped_behind_the_first_one_is_missed_as_surely_as_is_asked_fo
     shown = STRETCH - (STRETCH == START)
     fake = noisy_fake(shown, unchanged)
     other, = {"CLEARLY", "SURELY"} - {asked}
-    monkeypatch.setattr(f"utils.confirm.{other}", 1e6)
+    monkeypatch.setattr(f"utils.in_time.{other}", 1e6)
     found = confirm(place(fake, 0, START), fake, read_source)
     assert found.alignment.at.tolist() == shown.tolist()
-    monkeypatch.setattr(f"utils.confirm.{asked}", 1e6)
+    monkeypatch.setattr(f"utils.in_time.{asked}", 1e6)
     found = confirm(place(fake, 0, START), fake, read_source)
     assert found.alignment.at.tolist() == STRETCH.tolist()
 
@@ -187,9 +187,9 @@ def test_jumps_that_a_straight_line_explains_as_well_are_none(monkeypatch):
     shown = START + sample_offsets(COUNT, 0.7, 0.5)
     fake = noisy_fake(shown, 0.5)
     jumpy = shown - 2 * (np.arange(COUNT) < 4)
-    monkeypatch.setattr("utils.confirm.likeliest_line", lambda scores, near, *others: (
+    monkeypatch.setattr("utils.in_time.likeliest_line", lambda scores, near, *others: (
         likeliest_line(scores, near, *others) if runs_evenly(near) else near))
-    monkeypatch.setattr("utils.confirm.follow_pictures", lambda scores, near, *others: near)
+    monkeypatch.setattr("utils.in_time.follow_pictures", lambda scores, near, *others: near)
     one = place(fake, 0, START, motion_score=0.9)
     rate = float(jumpy[-1] - jumpy[0]) / (COUNT - 1)
     one = replace(one, alignment=Alignment(0.9, jumpy, rate))
@@ -201,8 +201,9 @@ def test_jumps_that_a_straight_line_explains_as_well_are_none(monkeypatch):
 
 @pytest.mark.parametrize("start, least, most", [(START, 0.8, 1.0), (2, -1.0, 0.5)])
 def test_of_a_long_fake_some_pixels_are_compared(fake, monkeypatch, start, least, most):
-    monkeypatch.setattr("utils.confirm.MOST_FRAMES", COUNT - 1)
-    monkeypatch.setattr("utils.confirm.SCORED", COUNT // 3)
+    for module in ("confirm", "in_time"):
+        monkeypatch.setattr(f"utils.{module}.MOST_FRAMES", COUNT - 1)
+    monkeypatch.setattr("utils.in_time.SCORED", COUNT // 3)
     h = confirm(place(fake, 0, start), fake, read_source).hypothesis
     assert abs(h.start - start) <= 4 and least < h.pixel_score <= most
 

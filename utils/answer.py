@@ -200,10 +200,15 @@ def scene_only(empty: Trace, candidates: list[dict], unreadable: list[str]) -> T
     if first is None:
         return replace(empty, confidence=UNKNOWN, reason="no motion of a person to compare, and "
                                                          "no source with the same scene")
-    missing = first["source"] in unreadable
-    why = ("its video could not be read, so its motion was not compared; check --video-root"
-           if missing else "motion does not tell its frames: another take of the same person, or "
-                           "too little motion")
+    frames = empty.fake_end_frame - empty.fake_start_frame + 1
+    if first["source"] in unreadable:
+        why = "its video could not be read, so its motion was not compared; check --video-root"
+    elif frames < decision.MIN_FRAMES:
+        why = (f"{frames} frame{'s' * (frames > 1)} of a fake cannot tell when it was; "
+               f"{decision.MIN_FRAMES} are needed")
+    else:
+        why = ("motion does not tell its frames: another take of the same person, or too little "
+               "motion")
     return replace(empty, verdict=decision.AMBIGUOUS, source=first["source"], flip=first["flip"],
                    scene_score=first["scene_score"], confidence=0.0,  # of frames that are not given
                    reason=f"{first['inliers']} local features agree with this source, but {why}")

@@ -5,38 +5,31 @@ motion says which frames belong together, the pictures can be laid on each other
 utils/clip_mapping.py) also where step 4 found nothing to hold on to: small and coarse copies, small
 windows in other pictures, plain walls. Strangers' pictures cannot; other takes before the same
 background can, but there the poses run otherwise. The mapping lets flow and poses be compared
-pixel to pixel, and the pictures tell the very frames (utils/straight_line.py, and where some were
-dropped or doubled utils/picture_path.py and utils/jumps.py).
+pixel to pixel, and the pictures tell the very frames (utils/in_time.py).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 
-import cv2
 import numpy as np
 
 from models.flow import FlowEstimator
-from models.motion import Square, cut_square
+from models.motion import Square
 from models.segmenter import Segmenter
 from utils.clip_mapping import (ClipMapping, everywhere, find_mapping, first_guesses, rescaled,
                                 shrunk)
 from utils.fake_motion import (MOSTLY, FakeMotion, FakeRoots, measure_fake, measure_window,
                                where_found)
 from utils.geometry import Rectangle
-from utils.held_pair import Film, FilmCutter, HeldPair
 from utils.held_pixels import (COARSE, HELD, HELD_COARSE, found_by_pictures, moving_part,
                                unchanged_share)
-from utils.jumps import CLEARLY, SURELY, improved, or_bent, or_rate
+from utils.in_time import FINE, ReadSource, in_time
 from utils.layout import VideoRecord, evenly_spaced
-from utils.matching import Alignment
-from utils.paths import runs_evenly
-from utils.picture_path import MOST_FRAMES, PicturePair, follow_pictures, or_dropped
+from utils.picture_path import MOST_FRAMES, PicturePair
 from utils.registration import Keypoints
-from utils.source_motion import IndexedSource
-from utils.straight_line import REACH, SWING, certainty, likeliest_line, straightened
-from utils.timed_path import or_timed, times_of
-from utils.video import Frame, VideoError
+from utils.timed_path import times_of
+from utils.video import VideoError
 from utils.views import Found, Place, View, alignment_of, distinct, in_order, laid_over, refined
 
 PLACES = 4  # looked at per fake or stretch, those with the best motion of two sources; and
@@ -46,15 +39,9 @@ MORE_ALIKE, NOT_FAR = 3, 0.2  # further ones of the sources whose pictures agree
 # sources, forwards or backwards, of which all is searched by whole pictures
 MOMENTS = 5  # pictures that are laid on each other per place
 KEPT = 2 * MOMENTS  # pictures of a fake
-NEAR = REACH + SWING  # frames before and after a place whose pictures are compared, too
-SCORED = 500  # frames of a long fake, from its middle on, whose pixels are compared
-SIDE = 64  # pixels of the person square in which frames are told apart
 SAME_SHAPE = 0.02  # share by which pictures may be wider or higher and one shows the other whole
 SAME_SCENE = 0.25  # picture score from which on the mapping is taken
 MOST_SEARCHED = 5000  # frames of a source, or a section, that are searched by pictures
-FINE = 0.8  # motion score from which on motion is not too faint to tell frames apart
-BENT_BY_PIXELS = 50.0  # by how much pixels like a ramp better, whatever its motion; strangers' ramps
-# are liked by 15 better at most, on fakes of 15 clips that are not used for measuring
 LEAST_SEEN = 0.02  # share of the picture; where rectangles are smaller, frames without any stay:
 # what is found in the others may be no person at all
 CERTAIN_PICTURE, CERTAIN_POSE, CERTAIN_LEAD = 0.6, 0.7, 0.15  # scores, and lead in motion, of a
@@ -151,9 +138,6 @@ def frames_with_person(frames: list[int], rectangles: dict[str, Rectangle | None
     first, last = (seen[0] if seen[0] >= HELD else 0,
                    seen[-1] if len(frames) - 1 - seen[-1] >= HELD else len(frames) - 1)
     return frames[first:last + 1]
-
-
-ReadSource = Callable[[IndexedSource, set[int]], Iterator[Frame]]  # source, frames of it
 
 
 def confirmed(found: list[Found], fake: Fake, read_source: ReadSource,
@@ -337,81 +321,3 @@ def laid_on(one: Found, fake: Fake, mapping: ClipMapping, read_source: ReadSourc
     return replace(best, alignment=alignment, mapping=mapping, hypothesis=replace(
         best.view.judge(alignment), picture_score=mapping.agreement, pixel_score=explained,
         certainty=sure))
-
-
-def in_time(one: Found, unchanged: float, person: FakeMotion, fake_s: np.ndarray, onto: np.ndarray,
-            read_source: ReadSource) -> tuple[Alignment, float | None, float | None]:
-    """A place's alignment to the frame, as motion and pictures together have it, how well its
-    single pixels fit then (HeldPair.explained()), and how certain its frames are (certainty()).
-
-    unchanged: held_pixels.unchanged_share() of the fake; person: what it shows, forwards in the
-    source's time; fake_s: when, [n] seconds, rising; onto: [2, 3], maps its square to the source's,
-    in units of their sides. Raises VideoError.
-    """
-    alignment, view, coarse = one.alignment, one.view, unchanged >= COARSE
-    near, shown = alignment, person
-    if long := len(alignment.at) > MOST_FRAMES:  # then only how well some of it fits
-        middle = slice(len(alignment.at) // 2, len(alignment.at) // 2 + SCORED)
-        near = replace(alignment, at=alignment.at[middle])
-        shown = person.part(middle.start, middle.stop - 1)
-    small, film, first = film_around(
-        view.source, near.at + view.source.first,
-        partial(FilmCutter, shown.pixels, onto, view.source.square), read_source)
-    first -= view.source.first
-    held = HeldPair(shown.pixels, film, onto, first).corrected(near.at)
-    fitted = cache(lambda *at: held.corrected(np.array(at)))
-    even = runs_evenly(alignment)
-    jumps = not even and one.hypothesis.motion_score >= FINE
-    if not long and (even or jumps or coarse):
-        pair = PicturePair(person.poses.plain().mapped(held.mapping, SIDE), small, first)
-        if coarse and jumps:
-            near = follow_pictures(view.scores, near, view.usual_rates, pair)
-        line = likeliest_line(view.scores, near, view.usual_rates, held, unchanged)
-        near = line if coarse else or_dropped(view.scores, line, near, view.usual_rates, pair)
-        if not runs_evenly(line):
-            line = likeliest_line(view.scores, straightened(line), view.usual_rates, held,
-                                  unchanged)
-        near = or_rate(view.scores, line, near, view.usual_rates, fitted, unchanged)
-        near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged,
-                        SURELY if coarse and not jumps else CLEARLY)
-        near = or_timed(view.scores, near, view.usual_rates, fitted, unchanged, fake_s,
-                        view.source.times_s)
-        bent = or_bent(view.scores, near, fitted, unchanged, SURELY if coarse else CLEARLY)
-        # a stranger's motion could be bent to fit, but not that well
-        if bent is not near and (view.judge(bent).motion_score >= FINE or better_by(
-                fitted, bent.at, near.at) >= BENT_BY_PIXELS):
-            near = bent
-        alignment = near
-    fits = fitted(*near.at)
-    return (alignment, fits.explained(near.at),
-            None if long else certainty(view.scores, near, view.usual_rates, fits, unchanged))
-
-
-def better_by(fitted: Callable[..., HeldPair], at: np.ndarray, other: np.ndarray) -> float:
-    """By how much pixels like a path [n] better than another one, each with the mapping that fits
-    it."""
-    return float(fitted(*other).misfits(other[None])[0] - fitted(*at).misfits(at[None])[0])
-
-
-def film_around(source: IndexedSource, at: np.ndarray,
-                cutter_of: Callable[[tuple[int, int]], FilmCutter],
-                read_source: ReadSource) -> tuple[np.ndarray, Film, int]:
-    """The person in the frames around a place: small pictures [m, SIDE, SIDE] uint8, what is cut of
-    them, and the number of the first frame.
-
-    at: [n] frames of the whole source, rising; cutter_of: for pictures of a shape. Raises
-    VideoError when no frame can be decoded.
-    """
-    low, high = max(0, int(at[0]) - NEAR), int(at[-1]) + NEAR
-    small, crops, cutter = [], [], None
-    for frame in read_source(source, set(range(low, high + 1))):
-        grey = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
-        cutter = cutter or cutter_of(grey.shape)
-        # behind one that cannot be decoded, or is of another size, nothing is used
-        if frame.index != low + len(small) or grey.shape != cutter.shape:
-            break
-        small.append(cut_square(grey, source.square, SIDE))
-        crops.append(cutter.cut(grey))
-    if not small:
-        raise VideoError(f"{source.file}: frame {low} cannot be decoded")
-    return np.stack(small), cutter.film(crops), low

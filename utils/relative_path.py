@@ -15,8 +15,8 @@ import numpy as np
 
 from utils.camera_path import moves
 from utils.clip_mapping import AGREES, ClipMapping, find_mapping, rescaled, shrunk
-from utils.confirm import ReadSource
 from utils.geometry import mirror_image
+from utils.in_time import ReadSource
 from utils.layout import evenly_spaced
 from utils.source_motion import IndexedSource
 from utils.steadied import CameraPath
