@@ -10,9 +10,10 @@ from test_picture_path import FIRST, FRAMES, START, pictures, still_scores
 from test_straight_line import CODED, copy_of, held_of
 from utils import jumps
 from utils.held_pair import HeldPair
-from utils.jumps import improved, or_bent, or_rate
+from utils.jumps import improved, or_rate
 from utils.matching import Alignment, PairScores, pair_scores, prepare, sample_offsets
 from utils.paths import runs_evenly
+from utils.speed_ramp import or_bent
 
 COUNT = 24
 

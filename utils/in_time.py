@@ -3,7 +3,7 @@
 Motion and single pixels together choose among the lines near it (utils/straight_line.py); where
 frames were dropped or doubled, the paths with jumps (utils/picture_path.py, utils/jumps.py); where
 they do not come evenly, the path that their time stamps tell (utils/timed_path.py); and where the
-fake runs faster and faster, or slower and slower, the curves near it.
+fake runs faster and faster, or slower and slower, the curves near it (utils/speed_ramp.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -17,11 +17,12 @@ from models.motion import cut_square
 from utils.fake_motion import FakeMotion
 from utils.held_pair import Film, FilmCutter, HeldPair
 from utils.held_pixels import COARSE
-from utils.jumps import CLEARLY, SURELY, improved, or_bent, or_rate
+from utils.jumps import CLEARLY, SURELY, improved, or_rate
 from utils.matching import Alignment
 from utils.paths import runs_evenly
 from utils.picture_path import MOST_FRAMES, PicturePair, follow_pictures, or_dropped
 from utils.source_motion import IndexedSource
+from utils.speed_ramp import or_bent
 from utils.straight_line import REACH, SWING, certainty, likeliest_line, straightened
 from utils.timed_path import or_timed
 from utils.video import Frame, VideoError
