@@ -73,6 +73,7 @@ def in_time(one: Found, unchanged: float, person: FakeMotion, fake_s: np.ndarray
         near = or_rate(view.scores, line, near, view.usual_rates, fitted, unchanged)
         near = improved(view.scores, near, view.usual_rates, fitted(*near.at), unchanged,
                         SURELY if coarse and not jumps else CLEARLY)
+    if not long:
         near = or_timed(view.scores, near, view.usual_rates, fitted, unchanged, fake_s,
                         view.source.times_s)
         bent = or_bent(view.scores, near, fitted, unchanged, SURELY if coarse else CLEARLY)
