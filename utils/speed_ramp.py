@@ -66,13 +66,16 @@ def or_bent(scores: PairScores, path: Alignment, fitted: Callable[..., HeldPair]
         """The path that a curve leads to, changed as long as that makes it better."""
         for _ in range(ROUNDS):
             held = fits_roughly(*at)
-            found, near, paths = likeliest(terms + _every(NEARER, NEARER, NEARER), held,
-                                           len(NEARER)**3)
+            found, near, paths = likeliest(terms + changes, held, len(changes))
             if not len(found) or not found[0] < costs(at[None], held)[0]:
                 break
             terms, at = near[0], paths[0]
+            if abs(at - path.at).max() <= 1:  # there is nothing to be found
+                break
         return at
 
+    changes = _every(NEARER, NEARER, NEARER)
+    changes = changes[(changes != 0).sum(axis=1) < 3]
     bends = np.linspace(1.0, max(1.0, MOST_BENT * count), BENDS)
     aside = np.clip(MOST_BENT * count, *ELSEWHERE) * np.linspace(-1, 1, PLACES)
     around = _every(aside, 2 * aside, np.r_[bends, -bends]) @ AS_FRAMES
