@@ -49,6 +49,11 @@ def test_pixels_that_deny_it(stamps):
     assert timed(near, near.at, stamps) is near
 
 
+def test_stamps_that_are_all_the_same_tell_nothing():
+    near, source_s = straight(START), np.cumsum(np.r_[0, np.tile([0.02, 0.3], FRAMES)[1:FRAMES]])
+    assert is_uneven(source_s[:9]) and timed(near, near.at, np.zeros(COUNT), source_s) is near
+
+
 def test_a_path_out_of_the_source_is_not_taken():
     near = straight(FRAMES - COUNT)
     stamps = np.r_[np.arange(COUNT - 1), 10 * COUNT] / FPS

@@ -57,7 +57,9 @@ def or_timed(scores: PairScores, near: Alignment, usual: Sequence[float],
     scores count them; the other arguments as of jumps.or_rate().
     """
     around = source_s[max(0, near.start - REACH):near.end + REACH + 1]
-    if not tells(scores, near, fitted(*near.at)) or not (is_uneven(fake_s) or is_uneven(around)):
+    if not (is_uneven(fake_s) or is_uneven(around) and fake_s[-1] > fake_s[0]):
+        return near
+    if not tells(scores, near, fitted(*near.at)):
         return near
     paths = _paths(near.at, fake_s - fake_s[0], source_s)
     paths = paths[is_path(paths, len(source_s), len(source_s))]
