@@ -65,12 +65,10 @@ def or_bent(scores: PairScores, path: Alignment, fitted: Callable[..., HeldPair]
     def polished(terms: np.ndarray, at: np.ndarray) -> np.ndarray:
         """The path that a curve leads to, changed as long as that makes it better."""
         for _ in range(ROUNDS):
-            held = fits_roughly(*at)
-            found, near, paths = likeliest(terms + changes, held, len(changes))
-            if not len(found) or not found[0] < costs(at[None], held)[0]:
-                break
+            before = at  # which is one of those that are tried
+            _, near, paths = likeliest(terms + changes, fits_roughly(*at), len(changes))
             terms, at = near[0], paths[0]
-            if abs(at - path.at).max() <= 1:  # there is nothing to be found
+            if np.array_equal(at, before) or abs(at - path.at).max() <= 1:  # or it is the first
                 break
         return at
 

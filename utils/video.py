@@ -118,8 +118,8 @@ class VideoReader:
                  max_side: int | None = None, threads: int = 0):
         self.path, self.wanted, self.max_side, self.threads = Path(path), wanted, max_side, threads
         self.decoded = 0  # frames decoded so far, given or not
-        self._info: VideoInfo | None = None  # of the first frame
-        self._shown: Shown | None = None
+        self._shown: Shown | None = None  # as the first frame tells
+        self._fps, self._streams = 0.0, 0
         self._last_s = 0.0  # as far as it was read
         self._read = PacketCount()
         self._reformatter = VideoReformatter()  # a new one per frame takes longer than its work
@@ -155,11 +155,9 @@ class VideoReader:
 
     def begins_with(self, raw: av.VideoFrame, stream: av.VideoStream) -> None:
         """Keep what the first frame tells, how the others are shown."""
-        if self._info is None:
+        if self._shown is None:
             self._shown = Shown.of(raw, stream.sample_aspect_ratio)
-            self._info = VideoInfo(float(rate_of(stream)), self._shown.width, self._shown.height,
-                                   stream.frames, stream.frames,
-                                   len(streams_of(stream.container)))
+            self._fps, self._streams = float(rate_of(stream)), len(streams_of(stream.container))
 
     @property
     def info(self) -> VideoInfo:
@@ -168,10 +166,11 @@ class VideoReader:
         What the duration promises goes by the rate of the frames that were decoded: where it
         varies the header's may be another. Raises VideoError when no frame could be decoded.
         """
-        if self._info is None:
+        if self._shown is None:
             raise VideoError(f"{self.path}: no frame can be decoded; is it a complete video file?")
-        rate = (self.decoded - 1) / self._last_s if self._last_s > 0 else self._info.fps
-        return replace(self._info, **self._read.frames(rate))
+        rate = (self.decoded - 1) / self._last_s if self._last_s > 0 else self._fps
+        return VideoInfo(self._fps, self._shown.width, self._shown.height, streams=self._streams,
+                         **self._read.frames(rate))
 
     def convert(self, raw: av.VideoFrame) -> np.ndarray:
         """A decoded frame as [H, W, 3] uint8 BGR, shown as begins_with() has it. Raises VideoError
@@ -273,7 +272,8 @@ def decode_packets(packets: Iterator[av.Packet | None],
 
 
 def frames_promised(container: av.container.InputContainer, stream: av.VideoStream) -> int:
-    """Frames of a stream, by the header or by the duration that it tells."""
+    """Frames that a stream may have, by the header or by the duration that it tells; for
+    time_limit_s(), for the duration may be that of the sound."""
     return max(stream.frames, int((container.duration or 0) / av.time_base * rate_of(stream)))
 
 
