@@ -8,8 +8,10 @@ a file that is not known by its checksum is tried in a process of its own first,
 damage and every network of another form. It is no protection from a file made to attack.
 """
 
+import os
 import subprocess
 import sys
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,13 +25,14 @@ import openvino
 from openvino import opset13
 from openvino.frontend import FrontEndManager
 
-from models.fetch import ModelFileError
+from models.fetch import ModelFileError, sha256_of
 
 IDENTIFIER = b"TFL3"  # of the flatbuffers schema, at byte 4
 SMALLEST, LARGEST = 1 << 10, 256 << 20  # bytes
 PATIENCE_S = 120  # for a network to answer one picture
-ONE_THREAD = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False,
-              "INFERENCE_PRECISION_HINT": "f32"}
+AT_ONCE = os.cpu_count() or 1  # pictures that one network looks at, each on one thread
+SETTINGS = {"INFERENCE_NUM_THREADS": AT_ONCE, "NUM_STREAMS": AT_ONCE, "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": "f32"}
 _TRIAL = """
 import sys
 from pathlib import Path
@@ -40,18 +43,23 @@ _HOME = Path(__file__).parents[1]  # where `models` is found
 # OpenVINO's binding sets itself up for NumPy at the first look into a tensor; two threads that come
 # to it together wait for each other without end. Only one thread imports a module.
 _ = openvino.Tensor(np.zeros(1, np.float32)).data
+_compiling = threading.Lock()
 
 Form = tuple[int, ...]
 
 
 class TFLiteNetwork:
-    """A network that is run on one thread; one instance serves one thread."""
+    """A network that answers on one thread; one instance serves one thread.
+
+    What OpenVINO makes of a file, as long as some hundred pictures take it, is shared by all
+    instances of a process.
+    """
 
     def __init__(self, path: Path):
-        model = _model(path)
-        self.pictures: Form = tuple(model.input().shape)
-        self._request = openvino.Core().compile_model(model, "CPU",
-                                                      ONE_THREAD).create_infer_request()
+        with _compiling:  # one thread makes it, the others wait for it
+            compiled = _compiled(Path(path), sha256_of(path))
+        self.pictures: Form = tuple(compiled.input().shape)
+        self._request = compiled.create_infer_request()
 
     def __call__(self, pictures: np.ndarray) -> list[np.ndarray]:
         """Pictures [N, H, W, C] float32 -> the outputs, in the file's order; they are good until
@@ -81,6 +89,11 @@ def forms(path: Path) -> str:
     network = TFLiteNetwork(path)
     answers = network(np.zeros(network.pictures, np.float32))
     return _text(network.pictures, [answer.shape for answer in answers])
+
+
+@lru_cache(4)
+def _compiled(path: Path, _sha256: str) -> openvino.CompiledModel:
+    return openvino.Core().compile_model(_model(path), "CPU", SETTINGS)
 
 
 def _model(path: Path) -> openvino.Model:
