@@ -133,7 +133,7 @@ def motion_grid(crops: np.ndarray, masks: np.ndarray, estimator: FlowEstimator,
 
     crops: [T, SIDE, SIDE, 3] uint8 BGR; masks: [T, SIDE, SIDE] float32 in [0, 1].
     """
-    flows = estimator.flow(crops[:-1], crops[1:])
+    flows = estimator.along(crops)
     found = MotionGrid(np.zeros((len(flows), cells, cells, 2), np.float32),
                        np.zeros((len(flows), cells, cells), np.float32))
     for pair, (flow, mask) in enumerate(zip(flows, masks)):  # one at a time stays in the cache

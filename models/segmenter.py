@@ -13,8 +13,11 @@ import cv2
 import numpy as np
 
 from models.fetch import SELFIE_SEGMENTATION, ModelFileError, fetch, sha256_of
+from utils.threads import made_once
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from models.tflite import TFLiteNetwork
 
 SELFIE_SIDE = 256
@@ -79,22 +82,10 @@ class DeepLabSegmenter:
     def __init__(self, model_path: Path | None = None, device: str = "cpu"):
         import torch
 
-        from models.state import read_state
-        from models.torchvision_compat import torchvision
-        segmentation = torchvision.models.segmentation
-        weights = segmentation.DeepLabV3_MobileNet_V3_Large_Weights.DEFAULT
-        try:
-            state = (read_state(model_path) if model_path
-                     else weights.get_state_dict(progress=False, check_hash=True))
-            net = segmentation.deeplabv3_mobilenet_v3_large(
-                weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
-            net.load_state_dict(state)
-        except Exception as error:  # a file of any kind, or no connection
-            raise ModelFileError(f"{model_path or weights.url}: DeepLabV3 weights cannot be loaded "
-                                 f"({' '.join(str(error).split())[:200]}); give a file with "
-                                 "--segmenter-model") from error
-        self._torch, self._net, self._device = torch, net.eval().to(device), device
-        self.identity = f"deeplabv3 {sha256_of(model_path)[:16] if model_path else weights}"
+        content = sha256_of(model_path)[:16] if model_path and Path(model_path).is_file() else ""
+        net, published = _deeplab(model_path, content, device)
+        self._torch, self._net, self._device = torch, net, device
+        self.identity = f"deeplabv3 {content or published}"
 
     def probability(self, image: np.ndarray) -> np.ndarray:
         """[H, W, 3] uint8 BGR -> [H, W] float32 in [0, 1]."""
@@ -107,6 +98,29 @@ class DeepLabSegmenter:
         with torch.inference_mode():
             scores = self._net(batch)["out"][0].softmax(0)[VOC_PERSON].cpu().numpy()
         return cv2.resize(scores, (image.shape[1], image.shape[0]))
+
+
+@made_once
+def _deeplab(model_path: Path | None, _content: str, device: str) -> "tuple[nn.Module, str]":
+    """The network, and the name of the weights that torchvision publishes; shared by all threads.
+
+    Raises ModelFileError when its weights cannot be loaded.
+    """
+    from models.state import read_state
+    from models.torchvision_compat import torchvision
+    segmentation = torchvision.models.segmentation
+    weights = segmentation.DeepLabV3_MobileNet_V3_Large_Weights.DEFAULT
+    try:
+        state = (read_state(model_path) if model_path
+                 else weights.get_state_dict(progress=False, check_hash=True))
+        net = segmentation.deeplabv3_mobilenet_v3_large(
+            weights=None, weights_backbone=None, num_classes=21, aux_loss=True)
+        net.load_state_dict(state)
+    except Exception as error:  # a file of any kind, or no connection
+        raise ModelFileError(f"{model_path or weights.url}: DeepLabV3 weights cannot be loaded "
+                             f"({' '.join(str(error).split())[:200]}); give a file with "
+                             "--segmenter-model") from error
+    return net.eval().to(device), str(weights)
 
 
 def tiles(height: int, width: int) -> list[tuple[slice, slice]]:

@@ -11,7 +11,6 @@ damage and every network of another form. It is no protection from a file made t
 import os
 import subprocess
 import sys
-import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from openvino import opset13
 from openvino.frontend import FrontEndManager
 
 from models.fetch import ModelFileError, sha256_of
+from utils.threads import made_once
 
 IDENTIFIER = b"TFL3"  # of the flatbuffers schema, at byte 4
 SMALLEST, LARGEST = 1 << 10, 256 << 20  # bytes
@@ -43,7 +43,6 @@ _HOME = Path(__file__).parents[1]  # where `models` is found
 # OpenVINO's binding sets itself up for NumPy at the first look into a tensor; two threads that come
 # to it together wait for each other without end. Only one thread imports a module.
 _ = openvino.Tensor(np.zeros(1, np.float32)).data
-_compiling = threading.Lock()
 
 Form = tuple[int, ...]
 
@@ -56,8 +55,7 @@ class TFLiteNetwork:
     """
 
     def __init__(self, path: Path):
-        with _compiling:  # one thread makes it, the others wait for it
-            compiled = _compiled(Path(path), sha256_of(path))
+        compiled = _compiled(Path(path), sha256_of(path))
         self.pictures: Form = tuple(compiled.input().shape)
         self._request = compiled.create_infer_request()
 
@@ -91,7 +89,7 @@ def forms(path: Path) -> str:
     return _text(network.pictures, [answer.shape for answer in answers])
 
 
-@lru_cache(4)
+@made_once
 def _compiled(path: Path, _sha256: str) -> openvino.CompiledModel:
     return openvino.Core().compile_model(_model(path), "CPU", SETTINGS)
 

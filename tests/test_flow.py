@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,37 @@ def test_raft_batches_do_not_change_the_result(raft):
     last = raft.flow(frames[-2:-1], frames[-1:])
     assert np.allclose(flow[-1], last[0], atol=0.05 * np.abs(flow[-1]).max() + 0.05)
     assert raft.flow(frames[:0], frames[:0]).shape == (0, 32, 32, 2)
+
+
+def test_raft_is_what_torchvision_makes_of_the_same_weights(raft, weights):
+    net = torchvision.models.optical_flow.raft_small(weights=None).eval()
+    net.load_state_dict(torch.load(weights, weights_only=True))
+    frames = np.stack([texture(128, 136, seed) for seed in range(3)])
+    rgb = torch.from_numpy(frames[..., ::-1].copy()).permute(0, 3, 1, 2) / 127.5 - 1
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = net(rgb[:-1], rgb[1:], num_flow_updates=2)[-1].float()
+    expected = expected.permute(0, 2, 3, 1).numpy()
+    assert np.ptp(expected) > 1
+    assert np.allclose(raft.flow(frames[:-1], frames[1:]), expected, atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["dis", "raft"])
+def test_flow_along_frames_is_that_of_its_pairs(raft, name):
+    estimator = raft if name == "raft" else DisFlow()
+    frames = np.stack([texture(128, 128, seed) for seed in range(RAFT_BATCH["cpu"] + 3)])
+    expected = estimator.flow(frames[:-1], frames[1:])
+    assert np.allclose(estimator.along(frames), expected, atol=0.05 * np.abs(expected).max())
+    assert estimator.along(frames[:1]).shape == (0, 128, 128, 2)
+
+
+def test_threads_do_not_mix_up_each_others_pairs(weights):
+    stacks = [np.stack([texture(128, 128, 10 * one + seed) for seed in range(4)])
+              for one in range(4)]
+    alone = [RaftFlow(weights, updates=2).along(stack) for stack in stacks]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda stack: RaftFlow(weights, updates=2).along(stack), stacks))
+    assert not np.allclose(alone[0], alone[1], atol=0.5)
+    assert all(np.allclose(one, other, atol=0.05) for one, other in zip(alone, together))
 
 
 def test_raft_sees_colours_as_rgb(weights, tmp_path):

@@ -100,7 +100,7 @@ def test_motion_of_a_cell_is_the_mean_over_its_person(cells):
     flows = rng.normal(0, 2, (3, SIDE, SIDE, 2)).astype(np.float32)
     masks = rng.random((4, SIDE, SIDE)).astype(np.float32)
     masks[:, :40] = 0
-    estimator = SimpleNamespace(flow=lambda first, second: flows)
+    estimator = SimpleNamespace(along=lambda crops: flows)
     found = motion_grid(np.zeros((4, SIDE, SIDE, 3), np.uint8), masks, estimator, cells)
     step, last = SIDE // cells, cells - 1
     block = slice(last * step, SIDE), slice(2 * step, 3 * step)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,9 @@ import pytest
 from skimage import data
 
 from models.fetch import FACE_DETECTION, SELFIE_SEGMENTATION, ModelFileError, fetch
-from models.tflite import load_tflite
+from models import tflite
+from models.tflite import TFLiteNetwork, load_tflite
+from utils.threads import made_once
 
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +63,24 @@ def test_the_answers_are_those_of_another_runtime(wanted, side, answers):
 def test_a_network_of_another_form_is_told_both_forms():
     with pytest.raises(ModelFileError, match=r"1x896x16 \(1x128x128x3 -> 1x896x16, 1x8"):
         load_tflite(fetch(FACE_DETECTION), (1, 128, 128, 3), [(1, 896, 16)])
+
+
+def test_threads_share_a_network_and_keep_their_answers(monkeypatch):
+    path, made, make = fetch(FACE_DETECTION), [], tflite._compiled.__wrapped__
+    monkeypatch.setattr(tflite, "_compiled",
+                        made_once(lambda *asked: made.append(asked) or make(*asked)))
+    pictures = [np.full((1, 128, 128, 3), level, np.float32) for level in (-1, -0.5, 0.5, 1)]
+
+    def answers(picture):
+        network = TFLiteNetwork(path)
+        return [network(picture)[0].copy() for _ in range(20)]
+
+    alone = [answers(picture)[0] for picture in pictures]
+    with ThreadPoolExecutor(len(pictures)) as pool:
+        together = list(pool.map(answers, pictures))
+    assert len(made) == 1
+    assert not np.allclose(alone[0], alone[1])
+    assert all(np.array_equal(found, one) for one, many in zip(alone, together) for found in many)
 
 
 @pytest.mark.parametrize("attempt", range(4))

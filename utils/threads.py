@@ -4,6 +4,8 @@ the workers fill the cores already."""
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache, wraps
+from threading import Lock
 from typing import TypeVar
 
 import cv2
@@ -34,6 +36,18 @@ def helpers(count: int) -> ThreadPoolExecutor:
 def one_thread() -> None:
     """In a thread: OpenMP, which PyTorch and FAISS share, counts its threads thread by thread."""
     threadpool_limits(1)
+
+
+def made_once(make: Callable[..., Found]) -> Callable[..., Found]:
+    """`make` with what it gave for the last arguments kept, for all threads: when several ask
+    together, one makes it and the others wait. Arguments are given by position."""
+    kept, making = lru_cache(4)(make), Lock()
+
+    @wraps(make)
+    def get(*arguments) -> Found:
+        with making:
+            return kept(*arguments)
+    return get
 
 
 @contextmanager
