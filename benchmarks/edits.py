@@ -21,7 +21,7 @@ TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, 
          "zooming": 28, "handheld": 28, "closeup": 28, "lowfps": 28, "duet": 28, "reposted": 30,
          "slowmo": 28, "recoloured": 28, "stretched": 28, "angled": 28, "lens": 28, "grainy": 28,
          "pixelated": 28, "boomerang": 28, "looped": 28, "ramped": 28, "interpolated": 28,
-         "split": 28}
+         "split": 28, "farrate": 28}
 RATES = (0.8, 0.9, 1.1, 1.2, 1.25)  # source frames per fake frame
 TWO_STRETCHES = ("stitched", "montage")
 TWO_PERSONS = "split"  # its halves show two clips at a time
@@ -29,6 +29,7 @@ HALF_RATE = 0.5  # of tiers that put a frame between every two
 RAMP = 0.6, 1.6  # rates between which a fake goes evenly from its first frame to its last
 LOOPS = 3
 EXTREME_RATES = (0.5, 0.6, 0.7, 1.5, 1.75, 2.0)
+FAR_RATES = (0.25, 0.3, 0.4, 2.5, 3.0, 4.0)  # as telephones record and editors offer
 LOWFPS_RATES = (2.5, 3.0, 4.0, 5.0)  # as in a GIF: so many times fewer frames per second
 DROP_SHARE = 0.08
 CAPTIONS = ("BREAKING NEWS", "You will not believe this", "LIVE", "Part 2 in the comments",
@@ -59,15 +60,15 @@ def choose_frames(tier: str, count: int, length: int,
                   rng: np.random.Generator) -> tuple[list[np.ndarray], float]:
     """Source frames of a fake: ([frame indices of a stretch], source frames per fake frame).
 
-    count: frames of the source. length: source frames to cover ("extreme", "lowfps", "slowmo",
-    "interpolated": fake frames to make). One stretch, but two of "stitched", "montage" and
+    count: frames of the source. length: source frames to cover ("extreme", "farrate", "lowfps",
+    "slowmo", "interpolated": fake frames to make). One stretch, but two of "stitched", "montage" and
     "boomerang", which turns back, and three of "looped", all the same. Backwards the rate is
     negative.
     """
     rate = _choose_rate(tier, rng)
     if tier == "short":
         length = int(rng.integers(10, 16))
-    if tier in ("extreme", "lowfps", "slowmo", "interpolated"):
+    if tier in ("extreme", "farrate", "lowfps", "slowmo", "interpolated"):
         length = round(length * rate)
     if tier in TWO_STRETCHES:
         return [_sampled(*stretch, rate) for stretch in _two_stretches(count, length, rng)], rate
@@ -87,6 +88,8 @@ def choose_frames(tier: str, count: int, length: int,
 def _choose_rate(tier: str, rng: np.random.Generator) -> float:
     if tier == "extreme":
         return float(rng.choice(EXTREME_RATES))
+    if tier == "farrate":
+        return float(rng.choice(FAR_RATES))
     if tier == "lowfps":
         return float(rng.choice(LOWFPS_RATES))
     if tier in ("slowmo", "interpolated"):

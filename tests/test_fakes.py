@@ -149,7 +149,7 @@ def test_choose_frames_of_every_tier():
             stretches, rate = edits.choose_frames(tier, 100, 40, np.random.default_rng(seed))
             frames = np.concatenate(stretches)
             assert frames.min() >= 0 and frames.max() < 100
-            if tier in ("temporal", "extreme", "several", "lowfps", "slowmo",
+            if tier in ("temporal", "extreme", "several", "farrate", "lowfps", "slowmo",
                         "interpolated"):
                 expected = frames[0] + np.floor(np.arange(len(frames)) * rate + 0.5)
                 assert (frames == expected).all()
@@ -266,7 +266,8 @@ def test_mouth_moves_and_nothing_else(detector, astronaut):
 
 
 @pytest.mark.parametrize("tier", ["clean", "temporal", "extreme", "reversed", "dropped", "c40",
-                                  "stitched", "short", "rewound", "montage", "lowfps"])
+                                  "stitched", "short", "rewound", "montage", "lowfps",
+                                  "farrate"])
 def test_fakes_show_the_frames_that_the_truth_says(clips, tmp_path, tier):
     summary = make_fakes.main(clips, tmp_path, 1, seed=4, tiers=[tier], lengths=[30], absent=0.0)
     assert not summary.failed and len(summary.done) == 2

@@ -70,6 +70,21 @@ def test_the_answer_is_that_of_the_whole_source(arrays, source, vectors, case):
     assert one.view.source.first > 0 or start < SECTION
 
 
+@pytest.mark.parametrize("rate, exhaustive", [(5.0, False), (5.0, True), (3.0, True), (0.3, True)])
+def test_far_rates_reach_as_far(arrays, source, vectors, rate, exhaustive):
+    """As of a GIF, whose frames a second tell, or of other speeds, which only all of it shows."""
+    at = 2740 + sample_offsets(COUNT, rate, 0.5 if rate % 1 else 0.0)  # where sections meet
+    fake = fake_of(arrays, at)
+    record = record_of("fake.mp4", COUNT)
+    if rate == 5.0:
+        record = replace(record, fps=record.fps / rate)
+    views = in_sections(views_of(fake, record, candidate_of(), source, None), lambda: vectors,
+                        exhaustive)
+    best = look_closer(find_places(views))[0].hypothesis
+    assert (best.start, best.end) == (at[0], at[-1])
+    assert best.rate == pytest.approx(rate, rel=0.01)
+
+
 def traced(views, fake, index):
     tools = SimpleNamespace(coefficients=load_coefficients(), scorer=None, index=index,
                             exhaustive=False)
@@ -143,8 +158,9 @@ def test_a_short_source_is_compared_as_it_is(tmp_path):
 def test_overlapping_sections_hold_every_place(frames, pairs):
     spans = overlapping(frames, pairs)
     assert spans[0][0] == 0 and spans[-1][1] == frames - 1
-    for start in range(frames - MOST_RATE * pairs):
-        first, last = max(0, start - MARGIN), min(frames - 1, start + MOST_RATE * pairs + MARGIN)
+    reach = int(MOST_RATE) * pairs
+    for start in range(frames - reach):
+        first, last = max(0, start - MARGIN), min(frames - 1, start + reach + MARGIN)
         assert any(a <= first and last <= b for a, b in spans)
 
 

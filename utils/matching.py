@@ -20,6 +20,7 @@ from models.motion import MotionGrid
 SOFT_PX = 0.3  # pixels of the person crop
 RATES = (1.0, 0.5, 0.55, 0.6, 2 / 3, 0.7, 0.75, 0.8, 5 / 6, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25,
          4 / 3, 1.4, 1.5, 1.6, 5 / 3, 1.75, 1.9, 2.0)  # source frames per fake frame tried first
+FAR_RATES = (3.0, 0.3, 0.25, 1 / 3, 0.4, 2.25, 2.5, 2.75, 3.5, 4.0)  # and where nothing fits
 FINE_STEP, FINE_STEPS = 0.005, [step for step in range(-8, 9) if step]
 PHASES = (0.0, 0.25, 0.5, 0.75)
 UNUSUAL_RATE, FINE_RATE = 0.08, 0.16  # share of the misfit that a rate of RATES, or any other, must

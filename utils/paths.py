@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from utils.matching import (MAX_STEP, PHASES, RATES, Alignment, PairScores, even_offsets,
+from utils.matching import (FAR_RATES, MAX_STEP, PHASES, RATES, Alignment, PairScores, even_offsets,
                             sample_offsets)
 
 LEEWAY = 4  # frames that a path may leave its straight line by, beside what the end asks for
@@ -72,8 +72,9 @@ def runs_evenly(alignment: Alignment) -> bool:
 
 def rate_price(rate: float, free: Sequence[float], usual: float = RATE_PRICE,
                fine: float = FINE_RATE_PRICE) -> float:
-    """Price of a rate: nothing if it is one of `free`, `usual` if it is one of RATES, else `fine`."""
-    return 0.0 if rate in free else usual if rate in RATES else fine
+    """Price of a rate: nothing if it is one of `free`, `usual` if it is one of RATES or FAR_RATES,
+    else `fine`."""
+    return 0.0 if rate in free else usual if rate in (*RATES, *FAR_RATES) else fine
 
 
 def least_path(scores: PairScores, line: np.ndarray, reach: int, price: float | tuple[float, float],

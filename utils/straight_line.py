@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from utils.held_pair import HeldPair
-from utils.matching import PHASES, RATES, Alignment, PairScores, middle_phase, sample_offsets
+from utils.matching import FAR_RATES, PHASES, RATES, Alignment, PairScores, middle_phase, sample_offsets
 from utils.paths import rate_price, runs_evenly, steady_gain
 
 REACH, NARROW = 8, 4  # frames by which the start of a line may be moved; at an unusual rate
@@ -122,7 +122,8 @@ def _worths(scores: PairScores, unchanged: float) -> tuple[float, float]:
 
 def _rates_near(near: Alignment, usual: Sequence[float]) -> list[float]:
     """Rates of lines through the middle of an alignment that stay near its ends; its own first."""
-    return [rate for rate in dict.fromkeys([near.rate, *usual, *RATES])
+    known = RATES if min(RATES) <= near.rate <= max(RATES) else (*RATES, *FAR_RATES)
+    return [rate for rate in dict.fromkeys([near.rate, *usual, *known])
             if abs(rate - near.rate) * len(near.at) / 2 <= SWING]
 
 

@@ -20,7 +20,7 @@ from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion, is_elsewhere
 from utils.geometry import square_before, square_mapping
 from utils.layout import VideoRecord
-from utils.matching import (MOST_STEPS, RATES, Alignment, PairScores, believed, cell_scores,
+from utils.matching import (FAR_RATES, MOST_STEPS, RATES, Alignment, PairScores, believed, cell_scores,
                             energies, grid_score, motion_along, pair_scores, place_score, refine,
                             rough_places, same_place, slide)
 from utils.paths import follow, gains, most_around, path_gain
@@ -57,6 +57,7 @@ class View:
     registered: bool  # mapped by local features; else person square onto person square
     backwards: bool
     natural: float  # source frames per fake frame if nothing was re-timed
+    fastest: float = 0.0  # source frames per fake frame that are compared anyhow
 
     @property
     def sign(self) -> int:
@@ -71,7 +72,8 @@ class View:
     @property
     def scores(self) -> PairScores:
         """Every frame pair of the fake beside every displacement of the source."""
-        return _SCORES.get(self, lambda: pair_scores(self.grid, self.source.motion, self.natural))
+        return _SCORES.get(self, lambda: pair_scores(self.grid, self.source.motion,
+                                                     max(self.natural, self.fastest)))
 
     def part(self, first: int, last: int) -> "View":
         """The view of a stretch of the fake, first to last frame, inclusive."""
@@ -146,12 +148,17 @@ class Place:
 def find_places(views: list[View]) -> list[Place]:
     """The best places of every candidate.
 
-    Other rates than the source's own are tried backwards where nothing fits so far.
+    Other rates than the source's own are tried backwards, and FAR_RATES forwards, where nothing
+    fits so far.
     """
     places = [place for view in views
               for place in rough(view, (1.0,) if view.backwards else RATES)]
     if not any(place.alignment.score >= FITS for place in places):
         places += [place for view in views if view.backwards for place in rough(view, RATES)]
+        far = [replace(view, fastest=view.natural * max(FAR_RATES)) for view in views
+               if not view.backwards]
+        places += [place for view in far
+                   for place in rough(view, [view.natural * rate for rate in FAR_RATES])]
     places.sort(key=lambda p: -believed(p.alignment.score, p.view.sign * p.alignment.rate,
                                         p.view.natural))
     return [place for name in dict.fromkeys(view.candidate["source"] for view in views)
