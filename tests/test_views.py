@@ -10,7 +10,7 @@ from models.motion import COARSE, FINE, MotionGrid
 from models.pose import CELLS, SIDE, PoseClip
 from utils.fake_motion import FakeMotion, is_elsewhere
 from utils.layout import VideoRecord
-from utils.matching import motion_along, prepare, sample_offsets
+from utils.matching import motion_along, prepare, sample_offsets, sample_offsets
 from utils.paths import cut_prices, find_stretches
 from utils.source_motion import IndexedSource
 from utils.views import (agreement_of, alignment_of, find_places, gain_tables, look_closer,
@@ -97,6 +97,18 @@ def fake_at(frames: np.ndarray, seed: int = 0) -> tuple[MotionGrid, PoseClip]:
                         for array in (part.flow, part.weight)))
     grey = np.zeros((len(frames), SIDE, SIDE), np.uint8)
     return (grid if forwards is frames else grid.reversed()), PoseClip(grey, grey + np.float32(1))
+
+
+@pytest.mark.parametrize("fps", [25.0, 20.0])
+@pytest.mark.parametrize("speed", [0.25, 0.3, 0.4, 2.5, 3.0, 4.0])
+def test_speeds_that_telephones_and_editors_offer(speed, fps):
+    rate = speed * 25 / fps
+    count = min(COUNT, int((FRAMES - START - 1) / rate))
+    at = START + sample_offsets(count, rate, 0.5 if rate % 1 else 0.0)
+    views, found = trace(fake_at(at), [candidate(1), candidate(0)], fps=fps)
+    best = found[0].hypothesis
+    assert (best.source, best.start, best.end) == ("source_0.mp4", at[0], at[-1])
+    assert best.rate == pytest.approx(rate, rel=0.04)
 
 
 @pytest.mark.parametrize("turn", [1, -1])

@@ -28,8 +28,8 @@ from utils.source_motion import IndexedSource
 
 Located = TypeVar("Located", "Place", "Found")  # has a view and an alignment
 PLACES = 5  # places kept per candidate
-FITS = 0.6  # motion score of a place beside which no unusual way is tried; and of one for a whole
-FITS_WELL = 0.8  # fake whose stretches are not looked for at other rates
+FITS = 0.6  # motion score of a place beside which no rate but the source's is tried backwards; and
+FITS_WELL = 0.8  # of one beside which no far rate is tried, nor other rates of a fake's stretches
 REFINED = 8  # places looked at more closely per fake
 CLOSE = 0.15  # behind the best motion score, at most, for a copy of the best place's footage
 SAME_FOOTAGE = 0.8  # least score of two sources against each other that makes them copies
@@ -148,13 +148,15 @@ class Place:
 def find_places(views: list[View]) -> list[Place]:
     """The best places of every candidate.
 
-    Other rates than the source's own are tried backwards, and FAR_RATES forwards, where nothing
-    fits so far.
+    Other rates than the source's own are tried backwards where nothing fits so far, FAR_RATES where
+    nothing fits well.
     """
     places = [place for view in views
               for place in rough(view, (1.0,) if view.backwards else RATES)]
-    if not any(place.alignment.score >= FITS for place in places):
+    best = max((place.alignment.score for place in places), default=0.0)
+    if best < FITS:
         places += [place for view in views if view.backwards for place in rough(view, RATES)]
+    if best < FITS_WELL:
         far = [replace(view, fastest=view.natural * max(FAR_RATES)) for view in views
                if not view.backwards]
         places += [place for view in far
