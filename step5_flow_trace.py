@@ -40,11 +40,9 @@ from utils.confirm import Fake, confirmed, open_fake
 from utils.fake_motion import FakeRoots
 from utils.files import InputError, write_json
 from utils.gone import drop_fakes
-from utils.held_pixels import VERY_COARSE
 from utils.layout import VideoRecord, fake_result_path, video_folders
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
-from utils.paths import clearly_seen, cut_prices, find_stretches, seen_stretches, torn_stretches
 from utils.persons import each_person
 from utils.report import write_reports
 from utils.relative_path import relative_path
@@ -53,16 +51,17 @@ from utils.sections import in_sections
 from utils.side_by_side import Roots, frame_pairs
 from utils.source_motion import IndexedSource, MotionIndex
 from utils.steadied import CameraPath, SteadiedRoots, steadied_candidates
+from utils.stretches import in_stretches
 from utils.tables import FramePair, Trace, read_result, read_results, write_table
 from utils.versions import versions
-from utils.views import (View, agreement_of, alignment_of, explained, find_places, gain_tables,
-                         look_closer, mark_copies, views_of)
+from utils.views import (View, agreement_of, alignment_of, find_places, look_closer, mark_copies,
+                         views_of)
 
 if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 42  # to be raised when the same input would be traced another way
+METHOD = 43  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 STEADIED = "its whole picture moves and was steadied first"  # in the reason of a row
@@ -285,21 +284,7 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
     if len(persons) > 1:
         return persons
 
-    def trace_part(ends: tuple[int, int]) -> dict:
-        return trace([view.part(*ends) for view in views], fake.part(*ends))
-
-    prices = cut_prices(fake.motion.poses.grey)
-    trials = [find_stretches(gain_tables(views, whole["found"]), prices), seen_stretches(prices)]
-    if whole["best"]:
-        trials.append(torn_stretches(*explained(whole["best"]), prices))
-    if fake.unchanged() >= VERY_COARSE:
-        trials = [stretches for stretches in trials if clearly_seen(stretches, prices)]
-    for number, stretches in enumerate(trials):
-        if len(stretches) > 1 and stretches not in trials[:number]:
-            parts = [trace_part(ends) for ends in stretches]
-            if answer.tells_more(answer.rows_of(parts), whole["trace"]):
-                return answer.rejected_joined(parts, stretches, trace_part)
-    return [whole]
+    return in_stretches(whole, views, fake, trace)
 
 
 def trace_stretch(views: list[View], fake: Fake, made_with: dict,

@@ -1,0 +1,58 @@
+"""Fakes joined from several stretches: where they are cut, and what each part is.
+
+Cuts are tried where motion changes over to another place, where the pictures are seen to jump, and
+where the best place begins or ends to fit. The first trial whose parts say more than the whole is
+taken; a part that is not clear then, or runs at an unusual rate, may be joined itself: a rate of its
+own bridges what was left out between two stretches, too.
+"""
+
+from collections.abc import Callable
+
+from utils import answer
+from utils.confirm import Fake
+from utils.held_pixels import VERY_COARSE
+from utils.paths import (MIN_STRETCH, clearly_seen, cut_prices, find_stretches, seen_stretches,
+                         torn_stretches)
+from utils.views import View, explained, gain_tables
+
+Ends = tuple[int, int]  # first and last position among a fake's frames, inclusive
+SAME_RATE = 0.01  # of a part that runs at a usual rate
+
+
+def in_stretches(whole: dict, views: list[View], fake: Fake,
+                 trace: Callable[[list[View], Fake], dict]) -> list[dict]:
+    """What a fake, or a part of it, is as a whole, or what its stretches are.
+
+    whole: its answer, as `trace` gives it for views and a fake, both of one length.
+    """
+    def part_of(ends: Ends) -> tuple[list[View], Fake]:
+        return [view.part(*ends) for view in views], fake.part(*ends)
+
+    prices = cut_prices(fake.motion.poses.grey)
+    trials = [find_stretches(gain_tables(views, whole["found"]), prices), seen_stretches(prices)]
+    if whole["best"]:
+        trials.append(torn_stretches(*explained(whole["best"]), prices))
+    if fake.unchanged() >= VERY_COARSE:
+        trials = [stretches for stretches in trials if clearly_seen(stretches, prices)]
+    for number, stretches in enumerate(trials):
+        if len(stretches) > 1 and stretches not in trials[:number]:
+            parts = [trace(*part_of(ends)) for ends in stretches]
+            if answer.tells_more(answer.rows_of(parts), whole["trace"]):
+                joined = answer.rejected_joined(parts, stretches,
+                                                lambda ends: trace(*part_of(ends)))
+                ends_of = dict(zip(map(id, parts), stretches))
+                return [one for part in joined for one in (
+                    in_stretches(part, *part_of(ends_of[id(part)]), trace)
+                    if id(part) in ends_of and _may_be_joined(part, ends_of[id(part)], views)
+                    else [part])]
+    return [whole]
+
+
+def _may_be_joined(part: dict, ends: Ends, views: list[View]) -> bool:
+    """Whether a part is long enough to be two, and placed, but not clearly at a usual rate."""
+    row = part["trace"]
+    if row.start_frame is None or ends[1] - ends[0] + 1 < 2 * MIN_STRETCH:
+        return False
+    usual = {rate for view in views for rate in view.usual_rates}
+    return (not answer.clearly_traced([row])
+            or all(abs(abs(row.rate) / rate - 1) > SAME_RATE for rate in usual))
