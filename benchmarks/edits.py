@@ -21,13 +21,14 @@ TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, 
          "zooming": 28, "handheld": 28, "closeup": 28, "lowfps": 28, "duet": 28, "reposted": 30,
          "slowmo": 28, "recoloured": 28, "stretched": 28, "angled": 28, "lens": 28, "grainy": 28,
          "pixelated": 28, "boomerang": 28, "looped": 28, "ramped": 28, "interpolated": 28,
-         "split": 28, "farrate": 28}
+         "split": 28, "farrate": 28, "jumpcuts": 28}
 RATES = (0.8, 0.9, 1.1, 1.2, 1.25)  # source frames per fake frame
 TWO_STRETCHES = ("stitched", "montage")
 TWO_PERSONS = "split"  # its halves show two clips at a time
 HALF_RATE = 0.5  # of tiers that put a frame between every two
 RAMP = 0.6, 1.6  # rates between which a fake goes evenly from its first frame to its last
 LOOPS = 3
+KEPT, LEFT_OUT, MOST_KEPT = (20, 50), (7, 40), 5  # frames of a stretch, and between two; stretches
 EXTREME_RATES = (0.5, 0.6, 0.7, 1.5, 1.75, 2.0)
 FAR_RATES = (0.25, 0.3, 0.4, 2.5, 3.0, 4.0)  # as telephones record and editors offer
 LOWFPS_RATES = (2.5, 3.0, 4.0, 5.0)  # as in a GIF: so many times fewer frames per second
@@ -62,8 +63,8 @@ def choose_frames(tier: str, count: int, length: int,
 
     count: frames of the source. length: source frames to cover ("extreme", "farrate", "lowfps",
     "slowmo", "interpolated": fake frames to make). One stretch, but two of "stitched", "montage" and
-    "boomerang", which turns back, and three of "looped", all the same. Backwards the rate is
-    negative.
+    "boomerang", which turns back, three of "looped", all the same, and up to MOST_KEPT of
+    "jumpcuts", of any length, as where pauses were taken out. Backwards the rate is negative.
     """
     rate = _choose_rate(tier, rng)
     if tier == "short":
@@ -72,6 +73,8 @@ def choose_frames(tier: str, count: int, length: int,
         length = round(length * rate)
     if tier in TWO_STRETCHES:
         return [_sampled(*stretch, rate) for stretch in _two_stretches(count, length, rng)], rate
+    if tier == "jumpcuts":
+        return _without_pauses(count, rng), rate
     length = min(length, count)
     frames = _sampled(int(rng.integers(0, count - length + 1)), length, abs(rate))
     if tier == "dropped":
@@ -121,6 +124,17 @@ def _ramp(frames: np.ndarray, rng: np.random.Generator) -> tuple[list[np.ndarray
     at = np.floor(np.cumsum(steps) - steps[0] + 0.5).astype(int)
     shown = frames[at[at < len(frames)]]
     return [shown], round(float(shown[-1] - shown[0]) / max(1, len(shown) - 1), 4)
+
+
+def _without_pauses(count: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Stretches of a source one after the other, with something left out between them."""
+    lengths = rng.integers(*KEPT, MOST_KEPT)
+    starts = np.cumsum([0, *(lengths[:-1] + rng.integers(*LEFT_OUT, MOST_KEPT - 1))])
+    kept = np.count_nonzero(starts + lengths <= count)
+    if not kept:
+        return [np.arange(count)]
+    first = int(rng.integers(0, count - starts[kept - 1] - lengths[kept - 1] + 1))
+    return [first + start + np.arange(length) for start, length in zip(starts[:kept], lengths)]
 
 
 def _two_stretches(count: int, length: int, rng: np.random.Generator) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -159,6 +160,11 @@ def test_choose_frames_of_every_tier():
                 assert len(frames) == 37 and 1 < rate < 1.2 and np.diff(frames).max() >= 2
             if tier == "short":
                 assert 10 <= len(frames) <= 15
+            if tier == "jumpcuts":
+                assert np.diff([len(part) for part in stretches]).any() or len(stretches) == 1
+                assert all((np.diff(part) == 1).all() for part in stretches)
+                assert all(7 < after[0] - before[-1] <= 40
+                           for before, after in pairwise(stretches))
             if tier == "stitched":
                 assert [len(part) for part in stretches] == [20, 20]
                 assert abs(stretches[1][0] - stretches[0][0]) > 20
@@ -267,7 +273,7 @@ def test_mouth_moves_and_nothing_else(detector, astronaut):
 
 @pytest.mark.parametrize("tier", ["clean", "temporal", "extreme", "reversed", "dropped", "c40",
                                   "stitched", "short", "rewound", "montage", "lowfps",
-                                  "farrate"])
+                                  "farrate", "jumpcuts"])
 def test_fakes_show_the_frames_that_the_truth_says(clips, tmp_path, tier):
     summary = make_fakes.main(clips, tmp_path, 1, seed=4, tiers=[tier], lengths=[30], absent=0.0)
     assert not summary.failed and len(summary.done) == 2
