@@ -281,10 +281,7 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
         return [whole]
     persons = each_person(whole, views, fake.motion.square,
                           (fake.record.width, fake.record.height), partial(trace, fake=fake))
-    if len(persons) > 1:
-        return persons
-
-    return in_stretches(whole, views, fake, trace)
+    return persons if len(persons) > 1 else in_stretches(whole, views, fake, trace)
 
 
 def trace_stretch(views: list[View], fake: Fake, made_with: dict,

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import utils.stretches
 from long_motion import candidate_of, fake_of, index_of, record_of, stored_motion
 from step5_flow_trace import UNWRITTEN, trace_stretches
 from utils.answer import rejected_joined
@@ -119,8 +120,23 @@ def test_a_fake_joined_from_far_apart_places(arrays, tmp_path, vectors):
     assert [(row.start_frame, row.end_frame) for row in rows] == [(400, 439), (6200, 6244)]
 
 
+def test_a_part_that_is_joined_itself_is_cut_further(arrays, tmp_path, vectors, monkeypatch):
+    found = utils.stretches.find_stretches
+    monkeypatch.setattr("utils.stretches.find_stretches", lambda tables, prices: (
+        [(0, 59), (60, 104)] if len(prices) == 104 else found(tables, prices)))
+    index = index_of(tmp_path, long=arrays)
+    starts, lengths = (400, 470, 6200), (30, 30, 45)
+    fake = fake_of(arrays, np.concatenate([np.arange(start, start + length)
+                                           for start, length in zip(starts, lengths)]))
+    fake.grid.flow[[29, 59]] = 0.0
+    views = sectioned(fake, index.read("long"), vectors)
+    rows = [answer["trace"] for answer in traced(views, fake, index)]
+    assert [(row.start_frame, row.end_frame) for row in rows] == [
+        (start, start + length - 1) for start, length in zip(starts, lengths)]
+
+
 def test_strangers_that_follow_each_other_are_one_stretch(arrays, tmp_path, vectors, monkeypatch):
-    monkeypatch.setattr("step5_flow_trace.find_stretches",
+    monkeypatch.setattr("utils.stretches.find_stretches",
                         lambda *_: [(0, 59), (60, 119), (120, 179)])
     index = index_of(tmp_path, long=arrays)
     strangers = [stored_motion(number, 1000) for number in (1, 2)]

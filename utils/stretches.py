@@ -16,7 +16,7 @@ from utils.paths import (MIN_STRETCH, clearly_seen, cut_prices, find_stretches, 
 from utils.views import View, explained, gain_tables
 
 Ends = tuple[int, int]  # first and last position among a fake's frames, inclusive
-SAME_RATE = 0.01  # of a part that runs at a usual rate
+AS_USUAL = 0.01  # share by which a usual rate may be off
 
 
 def in_stretches(whole: dict, views: list[View], fake: Fake,
@@ -49,10 +49,9 @@ def in_stretches(whole: dict, views: list[View], fake: Fake,
 
 
 def _may_be_joined(part: dict, ends: Ends, views: list[View]) -> bool:
-    """Whether a part is long enough to be two, and placed, but not clearly at a usual rate."""
-    row = part["trace"]
-    if row.start_frame is None or ends[1] - ends[0] + 1 < 2 * MIN_STRETCH:
+    """Whether a part is long enough to be two, and not clearly traced at a usual rate."""
+    if ends[1] - ends[0] + 1 < 2 * MIN_STRETCH:
         return False
-    usual = {rate for view in views for rate in view.usual_rates}
+    row, usual = part["trace"], {rate for view in views for rate in view.usual_rates}
     return (not answer.clearly_traced([row])
-            or all(abs(abs(row.rate) / rate - 1) > SAME_RATE for rate in usual))
+            or all(abs(abs(row.rate) / rate - 1) > AS_USUAL for rate in usual))
