@@ -35,16 +35,17 @@ def in_stretches(whole: dict, views: list[View], fake: Fake,
     if fake.unchanged() >= VERY_COARSE:
         trials = [stretches for stretches in trials if clearly_seen(stretches, prices)]
     for number, stretches in enumerate(trials):
-        if len(stretches) > 1 and stretches not in trials[:number]:
-            parts = [trace(*part_of(ends)) for ends in stretches]
-            if answer.tells_more(answer.rows_of(parts), whole["trace"]):
-                joined = answer.rejected_joined(parts, stretches,
-                                                lambda ends: trace(*part_of(ends)))
-                ends_of = dict(zip(map(id, parts), stretches))
-                return [one for part in joined for one in (
-                    in_stretches(part, *part_of(ends_of[id(part)]), trace)
-                    if id(part) in ends_of and _may_be_joined(part, ends_of[id(part)], views)
-                    else [part])]
+        if len(stretches) < 2 or stretches in trials[:number]:
+            continue
+        parts = [trace(*part_of(ends)) for ends in stretches]
+        if answer.tells_more(answer.rows_of(parts), whole["trace"]):
+            ends_of, answers = dict(zip(map(id, parts), stretches)), []
+            for part in answer.rejected_joined(parts, stretches,
+                                               lambda ends: trace(*part_of(ends))):
+                ends = ends_of.get(id(part))  # None where two were put together
+                again = ends is not None and _may_be_joined(part, ends, views)
+                answers += in_stretches(part, *part_of(ends), trace) if again else [part]
+            return answers
     return [whole]
 
 
