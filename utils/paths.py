@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from utils.matching import (FAR_RATES, MAX_STEP, PHASES, RATES, Alignment, PairScores, even_offsets,
-                            sample_offsets)
+from utils.matching import (FAR_RATES, MAX_STEP, PHASES, RATES, Alignment, PairScores,
+                            even_offsets, sample_offsets)
 
 LEEWAY = 4  # frames that a path may leave its straight line by, beside what the end asks for
 MOVE_PRICE = 1.6  # of a dropped or doubled frame, mean energies of a pair

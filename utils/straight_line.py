@@ -13,7 +13,8 @@ from functools import cache
 import numpy as np
 
 from utils.held_pair import HeldPair
-from utils.matching import FAR_RATES, PHASES, RATES, Alignment, PairScores, middle_phase, sample_offsets
+from utils.matching import (FAR_RATES, PHASES, RATES, Alignment, PairScores, middle_phase,
+                            sample_offsets)
 from utils.paths import rate_price, runs_evenly, steady_gain
 
 REACH, NARROW = 8, 4  # frames by which the start of a line may be moved; at an unusual rate

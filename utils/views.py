@@ -20,9 +20,9 @@ from utils.decision import Hypothesis
 from utils.fake_motion import FakeMotion, is_elsewhere
 from utils.geometry import square_before, square_mapping
 from utils.layout import VideoRecord
-from utils.matching import (FAR_RATES, MOST_STEPS, RATES, Alignment, PairScores, believed, cell_scores,
-                            energies, grid_score, motion_along, pair_scores, place_score, refine,
-                            rough_places, same_place, slide)
+from utils.matching import (FAR_RATES, MOST_STEPS, RATES, Alignment, PairScores, believed,
+                            cell_scores, energies, grid_score, motion_along, pair_scores,
+                            place_score, refine, rough_places, same_place, slide)
 from utils.paths import follow, gains, most_around, path_gain
 from utils.source_motion import IndexedSource
 
