@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks import edits, face_swap
+from benchmarks import edit_times, edits, face_swap
 from benchmarks.expression import swap_faces
 from models.face_detector import FaceDetector
 from models.segmenter import SelfieSegmenter
@@ -128,7 +128,7 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
     backdrop: what replaces the background, or lies around a picture in picture.
     """
     rng = np.random.default_rng(job.seed)
-    stretches, rate = edits.choose_frames(job.tier, job.clip.frames, job.length, rng)
+    stretches, rate = edit_times.choose_frames(job.tier, job.clip.frames, job.length, rng)
     split = second is not None and job.tier == edits.TWO_PERSONS
     if split:
         stretches = stretches * 2
@@ -151,7 +151,7 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
     material = edits.Material(keypoints, backdrop, segmenter())
     edited = edits.edit_pictures(job.tier, frames, material, rng)
     write_video(out_file, edited.frames,
-                edits.frames_per_second(job.tier, job.clip.fps, rate), edits.TIERS[job.tier])
+                edit_times.frames_per_second(job.tier, job.clip.fps, rate), edits.TIERS[job.tier])
     return _truth_rows(job, clips, stretches, faces, rate, edited)
 
 

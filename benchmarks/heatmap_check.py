@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from scipy.stats import rankdata
 
-from benchmarks import edits, face_swap
+from benchmarks import edit_times, edits, face_swap
 from benchmarks.expression import swap_faces
 from benchmarks.forge import Clip, detector, read_clip, read_stretch, segmenter, write_video
 from utils import heatmap
@@ -51,7 +51,7 @@ class Forged:
 def forge(clip: Clip, donor: face_swap.Donor, tier: str, seed: tuple[int, ...]) -> Forged | None:
     """Make one fake; None where no face is found."""
     rng = np.random.default_rng(seed)
-    (indices, *_), _ = edits.choose_frames(tier, clip.frames, LENGTH, rng)
+    (indices, *_), _ = edit_times.choose_frames(tier, clip.frames, LENGTH, rng)
     sources = read_stretch(clip, indices)
     keypoints, faces = face_swap.track_face(sources, detector())
     if keypoints is None or faces < 0.8 * len(sources):

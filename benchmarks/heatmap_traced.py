@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import edits, make_fakes
+from benchmarks import edit_times, edits, make_fakes
 from benchmarks.forge import Clip, Job, detector, read_stretch, segmenter
 from benchmarks.face_swap import track_face
 from benchmarks.heatmap_check import (TIERS, Forged, changed_pixels, masks_of, measure_fit, swap,
@@ -36,7 +36,7 @@ def changed_in(job: Job, clips: Sequence[Clip]) -> np.ndarray:
     donor, _, backdrop = make_fakes.choose_material(job, clips,
                                                      np.random.default_rng([*job.seed, 1]))
     rng = np.random.default_rng(job.seed)  # used in the order in which make_fake() uses it
-    (indices, *_), _ = edits.choose_frames(job.tier, job.clip.frames, job.length, rng)
+    (indices, *_), _ = edit_times.choose_frames(job.tier, job.clip.frames, job.length, rng)
     sources = read_stretch(job.clip, indices)
     keypoints, _ = track_face(sources, detector())
     if keypoints is None or donor is None:

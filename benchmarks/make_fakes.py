@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks import edits, face_swap
+from benchmarks import edit_times, edits, face_swap
 from benchmarks.forge import (Clip, Job, Truth, make_fake, read_clip, read_stretch,
                               without_person, write_truth)
 from utils.batch import Summary, add_common_options, run_batch, run_step
@@ -49,7 +49,7 @@ def choose_material(job: Job, clips: Sequence[Clip], rng: np.random.Generator
     donor = donors[int(rng.integers(len(donors)))] if donors else None
     present = [clip for clip in others if not clip.absent and clip.frames > job.length]
     second = None
-    if job.tier in edits.TWO_STRETCHES and present and not job.clip.absent and rng.random() < 0.5:
+    if job.tier in edit_times.TWO_STRETCHES and present and not job.clip.absent and rng.random() < 0.5:
         second = present[int(rng.integers(len(present)))]
     if job.tier == edits.TWO_PERSONS:  # both in the database, or none
         alike = [clip for clip in others if clip.absent == job.clip.absent]

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 RAFT_PORTRAIT = Path(__file__).parent / "weights" / "raft_portrait.pt"
 RAFT_UPDATES = 5
 RAFT_BATCH = {"cpu": 16, "cuda": 64}  # pairs at a time
-RAFT_MULTIPLE = 8  # RAFT wants sides that are a multiple of this
-RAFT_SMALLEST = 128  # and no smaller than this
-RAFT_CELL = 8  # pixels per side that share one displacement until the end
+RAFT_CELL = 8  # pixels per side that share one displacement until the end; sides are multiples
+RAFT_SMALLEST = 128  # pixels, and no smaller than this
 DIS_SMALLEST = 16  # pixels; OpenCV's DIS cannot look at smaller pictures
 
 
@@ -160,7 +159,7 @@ class RaftFlow:
         torch = self._torch
         rgb = torch.from_numpy(np.ascontiguousarray(frames[..., ::-1])).to(self._device)
         rgb = rgb.permute(0, 3, 1, 2).float() / 127.5 - 1  # HxWxC -> CxHxW
-        pad = [max(RAFT_SMALLEST - side, -side % RAFT_MULTIPLE) for side in rgb.shape[-2:]]
+        pad = [max(RAFT_SMALLEST - side, -side % RAFT_CELL) for side in rgb.shape[-2:]]
         return torch.nn.functional.pad(rgb, (0, pad[1], 0, pad[0]), mode="replicate").contiguous(
             memory_format=torch.channels_last)
 

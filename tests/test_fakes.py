@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from benchmarks import animate, demo_data, edits, expression, face_swap, forge, make_fakes
+from benchmarks import (animate, demo_data, edit_times, edits, expression, face_swap, forge,
+                        make_fakes)
 from models.face_detector import FaceDetector, _letterbox, _overlap
 from models.fetch import ModelFileError, sha256_of
 from utils.files import InputError
@@ -147,7 +148,7 @@ def test_no_face_leaves_the_frames(detector):
 def test_choose_frames_of_every_tier():
     for tier in edits.TIERS:
         for seed in range(20):
-            stretches, rate = edits.choose_frames(tier, 100, 40, np.random.default_rng(seed))
+            stretches, rate = edit_times.choose_frames(tier, 100, 40, np.random.default_rng(seed))
             frames = np.concatenate(stretches)
             assert frames.min() >= 0 and frames.max() < 100
             if tier in ("temporal", "extreme", "several", "farrate", "lowfps", "slowmo",
@@ -169,7 +170,7 @@ def test_choose_frames_of_every_tier():
                 assert [len(part) for part in stretches] == [20, 20]
                 assert abs(stretches[1][0] - stretches[0][0]) > 20
             if tier == "montage":
-                assert rate in edits.RATES and len(stretches) == 2
+                assert rate in edit_times.RATES and len(stretches) == 2
                 assert all((part == part[0] + np.floor(np.arange(len(part)) * rate + 0.5)).all()
                            for part in stretches)
             if tier == "ramped":
@@ -181,13 +182,13 @@ def test_choose_frames_of_every_tier():
             if tier == "looped":
                 assert len(stretches) == 3 and (np.reshape(stretches, (3, 40)) == frames[:40]).all()
             if tier == "rewound":
-                assert -rate in edits.RATES and (np.diff(frames) <= 0).all()
+                assert -rate in edit_times.RATES and (np.diff(frames) <= 0).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
 def test_choose_frames_of_a_very_short_source(count):
     for tier in edits.TIERS:
-        stretches, _ = edits.choose_frames(tier, count, 40, np.random.default_rng(count))
+        stretches, _ = edit_times.choose_frames(tier, count, 40, np.random.default_rng(count))
         frames = np.concatenate(stretches)
         assert len(frames) and frames.min() >= 0 and frames.max() < count
 
