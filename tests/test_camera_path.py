@@ -144,7 +144,7 @@ def test_a_mapping_starts_from_the_steadied_picture(flip):
 
 @pytest.mark.parametrize("edit, seed", [(zoom_slowly, 5), (film_from_a_hand, 0)])
 def test_a_fake_is_traced_steadied(edit, seed, tmp_path, monkeypatch):
-    """One that is not traced as a whole as it is."""
+    """One that is traced less clearly as it is."""
     monkeypatch.chdir(tmp_path)
     frames = {"one": list(person_frames(1, 60, "brick")),
               "two": list(person_frames(2, 60, "rocket"))}
@@ -167,6 +167,6 @@ def test_a_fake_is_traced_steadied(edit, seed, tmp_path, monkeypatch):
     assert (again["verdict"], again["start_frame"], again["end_frame"]) == ("traced", "17", "51")
     monkeypatch.setattr(step5, "relative_path", lambda *_: None)
     step5.main(overwrite=True, report=False)
-    rows = read_table(Path("step5_flow_trace/traces.csv"))  # a part of it at best
-    assert any(row["verdict"] != "traced" for row in rows)
+    rows = read_table(Path("step5_flow_trace/traces.csv"))  # worse, part by part or not at all
+    assert min(float(row["confidence"]) for row in rows) < float(again["confidence"])
     assert read_result(Path("step5_flow_trace"), "fake")["steadied"] is None
