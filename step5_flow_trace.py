@@ -50,7 +50,7 @@ from utils.scene_index import indexed_ids, read_ranking
 from utils.sections import in_sections
 from utils.side_by_side import Roots, frame_pairs
 from utils.source_motion import IndexedSource, MotionIndex
-from utils.steadied import CameraPath, SteadiedRoots, steadied_candidates
+from utils.steadied import CameraPath, SteadiedRoots, Steadying, steadied_candidates
 from utils.stretches import in_stretches
 from utils.tables import FramePair, Trace, read_result, read_results, write_table
 from utils.versions import versions
@@ -61,7 +61,7 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 43  # to be raised when the same input would be traced another way
+METHOD = 44  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 STEADIED = "its whole picture moves and was steadied first"  # in the reason of a row
@@ -207,30 +207,30 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                  "motion_embedder": tools.scorer and tools.scorer.embedder.identity}
     if not tools.overwrite and is_answered(fake_id, tools.trace_root, made_with):
         return False
-    answers, path = trace_as_shown(fake_id, record, made_with, load, tools), None
+    answers, steadying = trace_as_shown(fake_id, record, made_with, load, tools), None
     picture, mask = (partial(read, fake_id)
                      for read in (tools.fake_roots.picture, tools.fake_roots.mask))
-    for find_path in (lambda: camera_path(picture, mask, record.frames),
-                      lambda: relative_path(picture, record.frames, record.fps,
-                                            answer.places_of(answers), tools.index.pictures)):
-        if answer.clearly_traced(answer.rows_of(answers)) or not (other := find_path()):
+    for find in (lambda: (path := camera_path(picture, mask, record.frames)) and Steadying(path),
+                 lambda: relative_path(picture, record.frames, record.fps,
+                                       answer.places_of(answers), tools.index.pictures)):
+        if answer.clearly_traced(answer.rows_of(answers)) or not (other := find()):
             continue
         steady = trace_as_shown(fake_id, record, made_with, load, tools, other)
         if answer.says_more(answer.rows_of(steady), answer.rows_of(answers)):
-            answers, path = steady, other
+            answers, steadying = steady, other
     write_json(fake_result_path(tools.trace_root, fake_id),
-               result(record, answers, made_with, path))
+               result(record, answers, made_with, steadying and steadying.path))
     return True
 
 
 def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
                    load: Callable[[str], IndexedSource | None], tools: Tools,
-                   path: CameraPath | None = None) -> list[dict]:
-    """Decide a fake, or its stretches, by its pictures as they are, or steadied along a path."""
+                   steadying: Steadying | None = None) -> list[dict]:
+    """Decide a fake, or its stretches, by its pictures as they are, or steadied."""
     candidates = made_with["candidates"]
-    if path:
-        tools = tools.on_steadied(fake_id, path)
-        candidates = steadied_candidates(candidates, path, record.width)
+    if steadying:
+        tools = tools.on_steadied(fake_id, steadying.path)
+        candidates = steadied_candidates(candidates, steadying, record.width)
     fake = open_fake(tools.fake_roots, fake_id, record, tools.index.flow(), tools.index.segmenter(),
                      whole=any(c["verified"] for c in candidates))
     if fake.motion is not None and made_with["searched"]:
@@ -246,7 +246,7 @@ def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
                                  partial(tools.coarse.vectors, candidate["source_id"]),
                                  tools.exhaustive)
     answers = trace_stretches(views, fake, {**made_with, "candidates": candidates}, load, tools)
-    said = [*fake.said(), *([STEADIED] if path else []),
+    said = [*fake.said(), *([STEADIED] if steadying else []),
             *([TURNED_BACK] if record.settings.get("negative") else []),
             *filter(None, [record.settings.get("flaws")])]
     for one in answers:

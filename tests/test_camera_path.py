@@ -17,7 +17,7 @@ from utils.camera_path import camera_path
 from utils.fake_motion import FakeRoots
 from utils.files import write_image
 from utils.layout import frame_name
-from utils.steadied import SteadiedRoots, steadied, steadied_candidates
+from utils.steadied import SteadiedRoots, Steadying, steadied, steadied_candidates
 from utils.tables import read_result, read_table
 
 WIDTH, HEIGHT, COUNT = 320, 240, 30
@@ -130,7 +130,7 @@ def test_a_mapping_starts_from_the_steadied_picture(flip):
     mapping, matrix = np.float64([[2, 0.1, 30], [-0.1, 2, -9]]), zooms(4)
     candidates = [{"source": "a.mp4", "flip": flip, "mapping": mapping.tolist(), "fake_frame": 4},
                   {"source": "b.mp4", "flip": 0, "mapping": None}]
-    first, second = steadied_candidates(candidates, {4: matrix}, WIDTH)
+    first, second = steadied_candidates(candidates, Steadying({4: matrix}), WIDTH)
 
     def mirrored(points: np.ndarray) -> np.ndarray:
         return points * (-1, 1) + (WIDTH - 1, 0) if flip else points
@@ -140,6 +140,10 @@ def test_a_mapping_starts_from_the_steadied_picture(flip):
     found = cv2.transform(mirrored(moved)[None], np.array(first["mapping"]))
     assert np.allclose(found, expected) and first["source"] == "a.mp4"
     assert second == candidates[1] and candidates[0]["mapping"] == mapping.tolist()
+    for source, expected in (("a.mp4", None), ("b.mp4", first["mapping"])):  # seen along the way
+        seen = {"source": source, "flip": flip, "mapping": mapping.tolist(), "fake_frame": 4}
+        again, second = steadied_candidates(candidates, Steadying({4: matrix}, seen), WIDTH)
+        assert again == first and second["mapping"] == expected
 
 
 @pytest.mark.parametrize("edit, seed", [(zoom_slowly, 5), (film_from_a_hand, 0)])

@@ -8,7 +8,8 @@ import pytest
 from skimage import data
 
 from utils.matching import Alignment
-from utils.relative_path import DEGREE, Line, around, relative_path, smooth
+from utils.relative_path import (DEGREE, MOST_SEARCHED, REACH, Line, around, relative_path,
+                                 smooth)
 from utils.video import Frame, VideoError
 
 FRAMES, COUNT, START, WIDTH, HEIGHT = 90, 30, 41, 240, 180
@@ -62,7 +63,8 @@ def test_the_zoom_is_found_although_the_camera_pans(start, flip):
         picture = cv2.warpAffine(filmed(START + frame), zoom(frame), (WIDTH, HEIGHT))
         return in_a_mirror(picture) if flip else picture
 
-    path = path_of(fake, [place(start, flip)])
+    found = path_of(fake, [place(start, flip)])
+    path, seen = found.path, found.seen
     mirror = np.array([[-1.0, 0, WIDTH - 1], [0, 1, 0], [0, 0, 1]]) if flip else np.eye(3)
     whole = [mirror @ np.vstack([zoom(frame), [0, 0, 1]]) @ mirror for frame in range(COUNT)]
     corners = np.float64([[(0, 0), (WIDTH, 0), (0, HEIGHT), (WIDTH, HEIGHT)]])
@@ -70,6 +72,10 @@ def test_the_zoom_is_found_although_the_camera_pans(start, flip):
         true = (whole[COUNT // 2] @ np.linalg.inv(whole[frame]))[:2]
         off = cv2.transform(corners, path[frame]) - cv2.transform(corners, true)
         assert abs(off).max() < 1.5, (frame, off)
+    assert (seen["source"], seen["flip"]) == ("a.mp4", flip)
+    back = cv2.invertAffineTransform(zoom(seen["fake_frame"]))
+    assert abs(cv2.transform(corners, np.array(seen["mapping"]))
+               - cv2.transform(corners, back)).max() < 1.5
 
 
 def test_a_picture_that_stands_still_against_its_source_has_no_path():
@@ -93,8 +99,9 @@ def test_strangers_and_unlikely_sources_have_no_path():
 
     assert path_of(stranger, [place(START)]) is None
     assert path_of(fake, []) is None
-    assert path_of(fake, [place(START, verified=False, scene=0.5)]) is None
-    assert path_of(fake, [place(START, verified=False, scene=0.9)]) is not None
+    assert path_of(fake, [place(START, verified=False, scene=0.2)]) is None
+    assert path_of(fake, [place(START, verified=False, scene=0.5)]) is not None
+    assert path_of(stranger, [place(START, verified=False, scene=0.5)]) is None
 
 
 def test_a_source_that_cannot_be_read_has_no_path():
@@ -120,8 +127,26 @@ def test_a_path_is_smooth_unless_it_shakes(shake):
     assert (bends < 1e-6) != bool(shake)
 
 
-def test_only_so_many_frames_are_read():
-    lines = [Line(100.0, 1.0), Line(5000.0, 1.0), Line(9000.0, 1.0), Line(12.0, -1.0)]
-    frames = around(lines, 400)
-    assert {85, 100, 514} <= frames and 84 not in frames and max(frames) == 514
-    assert min(around([Line(12.0, -0.5)], 20)) == 0
+@pytest.mark.parametrize("count", [MOST_SEARCHED, MOST_SEARCHED + 1])
+def test_all_of_a_source_is_searched_unless_it_is_long(count):
+    rocket = cv2.resize(cv2.cvtColor(data.rocket(), cv2.COLOR_RGB2BGR), (WIDTH, HEIGHT))
+    last, asked = count - FRAMES, []
+
+    def fake(frame: int) -> np.ndarray:
+        return cv2.warpAffine(filmed(START + frame), zoom(frame), (WIDTH, HEIGHT))
+
+    def read(_, wanted):  # what the fake shows comes last, after another scene
+        asked.append(wanted)
+        return (Frame(frame, frame / 25, filmed(frame - last) if frame >= last else rocket)
+                for frame in sorted(wanted) if frame < count)
+
+    one = place(START)
+    one.view.source.all_times_s = np.arange(count) / 25
+    found = path_of(fake, [one], read)
+    assert (found is not None) == (count == MOST_SEARCHED)
+    assert max(map(len, asked)) < 0.4 * count
+
+
+def test_frames_around_a_line_are_those_that_it_may_be_moved_to():
+    assert around(Line(100.0, 1.0), 10) == range(100 - REACH, 109 + REACH + 1)
+    assert around(Line(100.0, -0.5), 21) == range(90 - REACH, 100 + REACH + 1)

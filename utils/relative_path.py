@@ -19,18 +19,20 @@ from utils.geometry import mirror_image
 from utils.in_time import ReadSource
 from utils.layout import evenly_spaced
 from utils.source_motion import IndexedSource
-from utils.steadied import CameraPath
+from utils.steadied import Steadying
 from utils.video import Frame, VideoError
 from utils.views import Found, alignment_of
 
 SIDE = 320  # pixels of the longer side of the pictures that are laid on each other
 SOURCES, LINES = 2, 3  # tried, of those that may well be seen in the fake; and places in each
-SAME_SCENE = 0.8  # scene score from which on a source may well be
+SAME_SCENE, LIKE_SCENE = 0.8, 0.3  # scene scores from which on a source may well be; and the one
+# whose scene is most alike, where no other may
 MOST_FRAMES = 500  # of a fake
-MOST_READ = 600  # frames of a source; 180 MB at most, and as much for another source
+MOST_SEARCHED = 1500  # frames of a source all over which lines are tried
 GLANCES, MOMENTS = 5, 9  # frames of the fake by which lines are told apart, and are moved
 APART = 20  # frames between lines all over a source
 STEPS = 8, 4, 2, 1  # frames by which a line is moved
+REACH = 2 * sum(STEPS)  # and furthest
 SEARCHES = 12  # pairs of pictures without a guess that fits, after which nothing else is tried
 INSIDE = 0.6  # least share of a line in the source, and of the frames whose pictures agree
 DEGREE, SMOOTH_PX = 3, 0.4  # of a path in time; and by how much of SIDE the mappings may leave it, on
@@ -61,6 +63,7 @@ class Trial:
     flip: bool
     lines: list[Line]  # the likeliest first
     guess: np.ndarray | None  # mapping [2, 3] of the whole pictures
+    likely: bool  # else nothing but the scene speaks for it
 
 
 @dataclass
@@ -106,9 +109,9 @@ class Laid:
 
 
 def relative_path(picture: Callable[[int], np.ndarray], frames: Sequence[int], fps: float,
-                  places: Sequence[tuple[int, Found]], read_source: ReadSource) -> CameraPath | None:
-    """Of every frame the similarity [2, 3] that takes its pixels to where they would be if the fake's
-    picture had not moved against its source's, but stayed as in the middle frame.
+                  places: Sequence[tuple[int, Found]], read_source: ReadSource) -> Steadying | None:
+    """The path on which a fake's pixels get to where they would be if its picture had not moved
+    against its source's, but stayed as in a frame near its middle; and how the source lies there.
 
     picture: frame number -> [H, W, 3] uint8 BGR; frames, fps: of the fake; places: where it was
     traced to, each with the frame of the fake at which that place begins, the best first. None where
@@ -136,24 +139,36 @@ def relative_path(picture: Callable[[int], np.ndarray], frames: Sequence[int], f
             laid.read(trial.lines[0].at(position) for position in glances)
             if stands_still(laid, trial.lines[0], glances):
                 return None
-            laid.read(around(trial.lines, len(frames)))
+            if not (trial.likely or laid.near):
+                continue
+            laid.read(line.at(position) for line in trial.lines for position in glances)
         except VideoError:
             continue
         tried.append((max(laid.agreement(line, glances) for line in trial.lines), laid, trial))
     agreement, laid, trial = max(tried, key=lambda one: one[0], default=(-1.0, None, None))
-    path = _path(laid, trial.lines, len(frames)) if agreement >= AGREES else None
-    if path is None:
+    if agreement < AGREES:
         return None
-    return {frame: rescaled(matrix, 1 / scale, 1 / scale) for frame, matrix in zip(frames, path)}
+    try:
+        found = _path(laid, trial.lines, len(frames))
+    except VideoError:
+        found = None
+    if found is None:
+        return None
+    path, middle, mapping = found
+    record = trial.source.record
+    source_scale = min(1.0, SIDE / max(record.width, record.height))
+    return Steadying(
+        {frame: rescaled(matrix, 1 / scale, 1 / scale) for frame, matrix in zip(frames, path)},
+        {"source": record.file, "flip": int(trial.flip), "fake_frame": frames[middle],
+         "mapping": rescaled(mapping, 1 / scale, 1 / source_scale).tolist()})
 
 
 def trials_of(places: Sequence[tuple[int, Found]], frames: Sequence[int],
               fps: float) -> Iterator[Trial]:
     """Sources to try, the likeliest first: lines of their best places, and some all over them."""
     groups: dict[tuple[str, bool], list[tuple[int, Found]]] = {}
-    for first, one in places:
-        if may_be_seen(one):
-            groups.setdefault((one.hypothesis.source, bool(one.view.flip)), []).append((first, one))
+    for first, one in in_likely_sources(places):
+        groups.setdefault((one.hypothesis.source, bool(one.view.flip)), []).append((first, one))
 
     def likely(group: list[tuple[int, Found]]) -> tuple:
         candidate = group[0][1].view.candidate
@@ -170,7 +185,7 @@ def trials_of(places: Sequence[tuple[int, Found]], frames: Sequence[int],
             line = Line(at[0] - rate * frames.index(first), rate)
             lines += [line, Line(line.at(span // 2) - natural * (span // 2), natural)]
         count = len(view.source.all_times_s)
-        if count <= MOST_READ:
+        if count <= MOST_SEARCHED:
             last = max(0.0, count - 1 - natural * span)
             lines += [Line(float(start), natural)
                       for start in np.linspace(0, last, 1 + int(np.ceil(last / APART)))]
@@ -178,7 +193,19 @@ def trials_of(places: Sequence[tuple[int, Found]], frames: Sequence[int],
                    if one.mapping is not None and one.hypothesis.pictures_agree]
         if view.candidate["mapping"] is not None and bool(view.candidate["flip"]) == flip:
             guesses.append(np.array(view.candidate["mapping"]))
-        yield Trial(view.source, flip, lines, guesses[0] if guesses else None)
+        yield Trial(view.source, flip, lines, guesses[0] if guesses else None,
+                    any(may_be_seen(one) for _, one in group))
+
+
+def in_likely_sources(places: Sequence[tuple[int, Found]]) -> list[tuple[int, Found]]:
+    """Places in sources that may be seen in the fake; where there are none, those in the source
+    whose scene is most alike, if it is alike at all."""
+    seen = [(first, one) for first, one in places if may_be_seen(one)]
+    if seen or not places:
+        return seen
+    alike = max((one.hypothesis for _, one in places), key=lambda h: h.scene_score)
+    return [(first, one) for first, one in places
+            if alike.scene_score >= LIKE_SCENE and one.hypothesis.source == alike.source]
 
 
 def may_be_seen(one: Found) -> bool:
@@ -190,33 +217,33 @@ def may_be_seen(one: Found) -> bool:
     return one.hypothesis.pictures_agree or one.hypothesis.scene_score >= SAME_SCENE
 
 
-def around(lines: Sequence[Line], count: int) -> set[int]:
-    """Frames of a source along some lines of `count` frames and around them; along the first ones
-    where these are too many."""
-    wanted: set[int] = set()
-    for line in lines:
-        low, high = sorted((line.at(0), line.at(count - 1)))
-        more = set(range(max(0, low - sum(STEPS)), high + sum(STEPS) + 1))
-        if wanted and len(wanted | more) > MOST_READ:
-            break
-        wanted |= more
-    return wanted
+def around(line: Line, count: int) -> range:
+    """Frames of a source along a line of `count` frames, and where it may be moved to."""
+    low, high = sorted((line.at(0), line.at(count - 1)))
+    return range(low - REACH, high + REACH + 1)
 
 
-def _path(laid: Laid, lines: Sequence[Line], count: int) -> np.ndarray | None:
-    """The path [n, 2, 3] in pixels of the pictures that are laid; see relative_path()."""
+def _path(laid: Laid, lines: Sequence[Line],
+          count: int) -> tuple[np.ndarray, int, np.ndarray] | None:
+    """The path [n, 2, 3] in pixels of the pictures that are laid, the position that it starts from,
+    and the mapping [2, 3] there; see relative_path(). Raises VideoError."""
     glances, positions = evenly_spaced(count, GLANCES), evenly_spaced(count, MOMENTS)
     ranked = sorted(dict.fromkeys(lines), key=lambda line: -laid.agreement(line, glances))
     if stands_still(laid, ranked[0], glances):
         return None
     others = [line for line in ranked if line.rate != ranked[0].rate]
-    line = max((climbed(laid, line, positions) for line in (ranked[0], *others[:1])),
+    chosen = ranked[0], *others[:1]
+    laid.read(frame for line in chosen for frame in around(line, count))
+    line = max((climbed(laid, line, positions) for line in chosen),
                key=lambda line: laid.agreement(line, positions))
     found = {position: one for position, one in laid.along(line, range(count)).items() if one.fits}
     if len(found) < INSIDE * count:
         return None
     path = smooth(similarities(laid, found), count, laid.fake(0).shape[:2])
-    return path if moves(path, laid.fake(0).shape[:2]) else None
+    if not moves(path, laid.fake(0).shape[:2]):
+        return None
+    middle = middle_of(found)
+    return path, middle, found[middle].matrix
 
 
 def stands_still(laid: Laid, line: Line, positions: Sequence[int]) -> bool:
@@ -238,10 +265,16 @@ def climbed(laid: Laid, line: Line, positions: Sequence[int]) -> Line:
     return line
 
 
+def middle_of(found: Iterable[int]) -> int:
+    """The middle one of some positions."""
+    positions = sorted(found)
+    return positions[len(positions) // 2]
+
+
 def similarities(laid: Laid, found: dict[int, ClipMapping]) -> dict[int, np.ndarray]:
     """By position the similarity [2, 3], of pixels of a fake's frame to those of the frame that is
     nearest to the middle."""
-    middle = sorted(found)[len(found) // 2]
+    middle = middle_of(found)
     back = np.linalg.inv(np.vstack([found[middle].matrix, [0, 0, 1]]))
     height, width = laid.fake(middle).shape[:2]
     mirror = mirror_image(width) if laid.flip else np.eye(3)

@@ -42,13 +42,26 @@ class SteadiedRoots(FakeRoots):
         return self.persons
 
 
-def steadied_candidates(candidates: Sequence[dict], path: CameraPath, width: int) -> list[dict]:
-    """Step 4's candidates with the mappings that the steadied pictures have.
+@dataclass(frozen=True)
+class Steadying:
+    """How the whole picture of a fake moves."""
+
+    path: CameraPath
+    seen: dict = field(default_factory=dict)  # of a source by which that was found: `source`,
+    # `flip`, `fake_frame` and `mapping`, as in a candidate of step 4
+
+
+def steadied_candidates(candidates: Sequence[dict], steadying: Steadying,
+                        width: int) -> list[dict]:
+    """Step 4's candidates with the mappings that the steadied pictures have; one that had none has
+    the one that was seen along the way.
 
     width: of the fake's pictures, pixels.
     """
-    return [{**one, "mapping": _mapping(one, path[one["fake_frame"]], width)}
-            if one["mapping"] is not None else one for one in candidates]
+    known = [{**one, **steadying.seen} if one["mapping"] is None
+             and one["source"] == steadying.seen.get("source") else one for one in candidates]
+    return [{**one, "mapping": _mapping(one, steadying.path[one["fake_frame"]], width)}
+            if one["mapping"] is not None else one for one in known]
 
 
 def _mapping(candidate: dict, matrix: np.ndarray, width: int) -> list[list[float]]:
