@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 ZOOM, PAN = 0.3, 0.15  # at most: share by which the picture grows, and of its width that it goes
+FAR_ZOOM, FAR_PAN = 0.9, 0.4  # the same of a zoom that goes far
 SHAKE, SHAKE_FRAMES = 0.01, 4  # of a hand: usual share of the width, and frames that it lasts
 DARK = (18, 16, 16)  # what is beside a screen that is filmed
 SQUEEZE = 0.68, 0.88  # share of one side that is left; 16:9 shown as 4:3 is 0.75
@@ -18,15 +19,16 @@ MOSAIC = 10, 12  # blocks over a face
 Frames = list[np.ndarray]
 
 
-def zoom_slowly(frames: Frames, rng: np.random.Generator) -> Frames:
+def zoom_slowly(frames: Frames, rng: np.random.Generator, zoom: float = ZOOM,
+                pan: float = PAN) -> Frames:
     """The camera moves in or out over the whole clip, and to a side; no empty corner shows."""
     height, width = frames[0].shape[:2]
-    zooms = 1 + ZOOM * np.sort(rng.uniform(0, 1, 2))[::rng.choice((-1, 1))]
-    ends = rng.uniform(-PAN, PAN, (2, 2)) * (width, height)
+    zooms = 1 + zoom * np.sort(rng.uniform(0, 1, 2))[::rng.choice((-1, 1))]
+    ends = rng.uniform(-pan, pan, (2, 2)) * (width, height)
     ends = np.clip(ends, *((zooms[:, None] - 1) / 2 * (width, height) * sign for sign in (-1, 1)))
     at = np.linspace(0, 1, len(frames))[:, None]
     moved = zip(frames, zooms[0] + at * (zooms[1] - zooms[0]), ends[0] + at * (ends[1] - ends[0]))
-    return [_seen_from(frame, float(zoom[0]), 0.0, off) for frame, zoom, off in moved]
+    return [_seen_from(frame, float(size[0]), 0.0, off) for frame, size, off in moved]
 
 
 def film_from_a_hand(frames: Frames, rng: np.random.Generator) -> Frames:

@@ -21,7 +21,7 @@ TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, 
          "zooming": 28, "handheld": 28, "closeup": 28, "lowfps": 28, "duet": 28, "reposted": 30,
          "slowmo": 28, "recoloured": 28, "stretched": 28, "angled": 28, "lens": 28, "grainy": 28,
          "pixelated": 28, "boomerang": 28, "looped": 28, "ramped": 28, "interpolated": 28,
-         "split": 28, "farrate": 28, "jumpcuts": 28}
+         "split": 28, "farrate": 28, "jumpcuts": 28, "farzoom": 28}
 TWO_PERSONS = "split"  # its halves show two clips at a time
 CAPTIONS = ("BREAKING NEWS", "You will not believe this", "LIVE", "Part 2 in the comments",
             "He really said it", "Sound on", "EXCLUSIVE interview", "follow for more")
@@ -287,6 +287,8 @@ _EDITS: dict[str, Callable[[Frames, Material, np.random.Generator], Edited]] = {
     "closeup": _closeup,
     "several": _several,
     "zooming": lambda frames, material, rng: Edited(distortions.zoom_slowly(frames, rng)),
+    "farzoom": lambda frames, material, rng: Edited(distortions.zoom_slowly(
+        frames, rng, distortions.FAR_ZOOM, distortions.FAR_PAN)),
     "handheld": lambda frames, material, rng: Edited(distortions.film_from_a_hand(frames, rng)),
     "duet": lambda frames, material, rng: Edited(beside_another(frames, material.backdrop, rng)),
     "reposted": lambda frames, material, rng: Edited(upright(frames)),
