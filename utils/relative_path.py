@@ -8,6 +8,7 @@ and more to either side. How the mapping changes along that line is the path.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -64,6 +65,11 @@ class Trial:
     lines: list[Line]  # the likeliest first
     guess: np.ndarray | None  # mapping [2, 3] of the whole pictures
     likely: bool  # else nothing but the scene speaks for it
+
+    @property
+    def scale(self) -> float:
+        """Of the pictures that are laid."""
+        return min(1.0, SIDE / max(self.source.record.width, self.source.record.height))
 
 
 @dataclass
@@ -127,40 +133,34 @@ def relative_path(picture: Callable[[int], np.ndarray], frames: Sequence[int], f
             pictures[position] = shrunk(picture(frames[position]), SIDE)
         return pictures[position]
 
-    glances, tried = evenly_spaced(len(frames), GLANCES), []
+    glances = evenly_spaced(len(frames), GLANCES)
     known: dict[str, dict[int, np.ndarray]] = {}  # sources' pictures
+    tried: list[tuple[float, Trial, Laid]] = []
     for trial in trials_of(places, frames, fps):
-        record = trial.source.record
-        source_scale = min(1.0, SIDE / max(record.width, record.height))
-        guess = None if trial.guess is None else rescaled(trial.guess, scale, source_scale)
+        guess = None if trial.guess is None else rescaled(trial.guess, scale, trial.scale)
         laid = Laid(fake, partial(read_source, trial.source), trial.flip, guess,
-                    known.setdefault(record.file, {}))
-        try:
+                    known.setdefault(trial.source.record.file, {}))
+        with suppress(VideoError):
             laid.read(trial.lines[0].at(position) for position in glances)
             if stands_still(laid, trial.lines[0], glances):
                 return None
-            if not (trial.likely or laid.near):
-                continue
-            laid.read(line.at(position) for line in trial.lines for position in glances)
-        except VideoError:
-            continue
-        tried.append((max(laid.agreement(line, glances) for line in trial.lines), laid, trial))
-    agreement, laid, trial = max(tried, key=lambda one: one[0], default=(-1.0, None, None))
+            if trial.likely or laid.near:
+                laid.read(line.at(position) for line in trial.lines for position in glances)
+                tried.append((max(laid.agreement(line, glances) for line in trial.lines),
+                              trial, laid))
+    agreement, trial, laid = max(tried, key=lambda one: one[0], default=(-1.0, None, None))
     if agreement < AGREES:
         return None
-    try:
-        found = _path(laid, trial.lines, len(frames))
-    except VideoError:
-        found = None
-    if found is None:
-        return None
-    path, middle, mapping = found
-    record = trial.source.record
-    source_scale = min(1.0, SIDE / max(record.width, record.height))
-    return Steadying(
-        {frame: rescaled(matrix, 1 / scale, 1 / scale) for frame, matrix in zip(frames, path)},
-        {"source": record.file, "flip": int(trial.flip), "fake_frame": frames[middle],
-         "mapping": rescaled(mapping, 1 / scale, 1 / source_scale).tolist()})
+    with suppress(VideoError):
+        if found := _path(laid, trial.lines, len(frames)):
+            path, middle, mapping = found
+            return Steadying(
+                {frame: rescaled(matrix, 1 / scale, 1 / scale)
+                 for frame, matrix in zip(frames, path)},
+                {"source": trial.source.record.file, "flip": int(trial.flip),
+                 "fake_frame": frames[middle],
+                 "mapping": rescaled(mapping, 1 / scale, 1 / trial.scale).tolist()})
+    return None
 
 
 def trials_of(places: Sequence[tuple[int, Found]], frames: Sequence[int],
