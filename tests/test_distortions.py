@@ -41,6 +41,25 @@ def marks(width: int, height: int, off: float = 0.5) -> np.ndarray:
     return picture
 
 
+@pytest.mark.parametrize("zoom, pan", [(distortions.ZOOM, distortions.PAN),
+                                       (distortions.FAR_ZOOM, distortions.FAR_PAN)])
+def test_a_zoom_goes_in_or_out_evenly_and_shows_no_corner(zoom, pan):
+    across = np.tile(np.linspace(0, 250, 400), (300, 1))
+    ramp = np.dstack([across, across, np.full_like(across, 200)]).astype(np.uint8)
+    largest, ways = 1.0, set()
+    for seed in SEEDS:
+        shown = distortions.zoom_slowly([ramp] * 9, rng(seed), zoom, pan)
+        assert all((picture[1:-1, 1:-1, 2] == 200).all() for picture in shown)
+        grown = [250 / np.ptp(picture[150, :, 0].astype(float)) for picture in shown]
+        assert 0.98 < min(grown) and max(grown) < (1 + zoom) * 1.02
+        middle = [picture[150, 200, 0].astype(float) / 250 * 400 - 200 for picture in shown]
+        assert np.abs(middle).max() < pan * 400 + 4
+        assert np.abs(np.diff(grown, 2)).max() < 0.08
+        ways.add(np.sign(grown[-1] - grown[0]))
+        largest = max(largest, *grown)
+    assert ways >= {-1, 1} and largest > 1 + 0.8 * zoom
+
+
 def test_a_squeezed_picture_is_whole_and_one_side_is_shorter(picture):
     for seed in SEEDS:
         (small,) = distortions.squeeze([picture], rng(seed))
