@@ -88,7 +88,8 @@ PLACED = replace(TRACED, verdict="ambiguous", confidence=0.4)
     ([FIRST, replace(UNPLACED, fake_start_frame=30)], [PLACED]),
     ([replace(TRACED, confidence=0.98)], [TRACED]),
     ([FIRST, second()], [replace(TRACED, confidence=0.8)]),
-    ([PLACED], [UNPLACED]), ([PLACED], [replace(PLACED, confidence=0.3)])])
+    ([PLACED], [UNPLACED]), ([PLACED], [replace(PLACED, confidence=0.3)]),
+    ([replace(PLACED, confidence=0.6)], [WHOLE])])
 def test_a_steadied_fake_that_says_more(more, less):
     assert says_more(more, less) and not says_more(less, more)
 
@@ -104,6 +105,8 @@ def test_a_little_less_doubt_is_not_more():
 
 def test_where_no_source_is_said_an_uncertain_place_is_not_more():
     assert not says_more([PLACED], [WHOLE]) and not says_more([WHOLE], [PLACED])
+    parts = [replace(PLACED, confidence=0.6), replace(UNPLACED, fake_start_frame=30)]
+    assert not says_more(parts, [WHOLE])
 
 
 def test_what_is_clearly_traced():

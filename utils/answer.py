@@ -16,7 +16,8 @@ SAME_RUN = 6  # frames by which a stretch may miss where the one before was goin
 LESS_DOUBT = 0.5  # share of the doubt in the frames of a fake as it is, that steadying it may leave
 CLEAR_MOTION = 0.9  # score from which on nobody asks whether the whole picture moves
 SURE_PART = 0.8  # least confidence of a stretch that a fake is cut for
-UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared
+UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared; a place with more is
+# more probable than all else
 
 
 def make_trace(fake: str, frames: list[int], candidates: list[dict],
@@ -133,7 +134,7 @@ def says_more(steadied: list[Trace], shown: list[Trace]) -> bool:
     """Whether the rows of a fake that was steadied say more than those of it as it is shown.
 
     They trace more of its frames; or as many, and leave much less doubt; or, where neither traces
-    any and nothing says that no source is here, a place is more probable.
+    any, a place is more probable: than anything else, if the others say that no source is here.
     """
     traced = [_frames_of(rows, decision.TRACED) for rows in (steadied, shown)]
     if traced[0] != traced[1]:
@@ -144,7 +145,8 @@ def says_more(steadied: list[Trace], shown: list[Trace]) -> bool:
         return doubts[0] < LESS_DOUBT * doubts[1]
     places = [sum(row.confidence for row in rows if row.start_frame is not None)
               for rows in (steadied, shown)]
-    return places[0] > places[1] and not _frames_of(shown, decision.NO_SOURCE)
+    likely = all(row.start_frame is not None and row.confidence > UNKNOWN for row in steadied)
+    return places[0] > places[1] and (likely or not _frames_of(shown, decision.NO_SOURCE))
 
 
 def clearly_traced(rows: list[Trace]) -> bool:

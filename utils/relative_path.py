@@ -34,6 +34,7 @@ GLANCES, MOMENTS = 5, 9  # frames of the fake by which lines are told apart, and
 APART = 20  # frames between lines all over a source
 STEPS = 8, 4, 2, 1  # frames by which a line is moved
 REACH = 2 * sum(STEPS)  # and furthest
+RATE_PRICE = 0.01  # by how much more the pictures have to agree along a line at another rate
 SEARCHES = 12  # pairs of pictures without a guess that fits, after which nothing else is tried
 INSIDE = 0.6  # least share of a line in the source, and of the frames whose pictures agree
 DEGREE, SMOOTH_PX = 3, 0.4  # of a path in time; and by how much of SIDE the mappings may leave it, on
@@ -63,6 +64,7 @@ class Trial:
     source: IndexedSource
     flip: bool
     lines: list[Line]  # the likeliest first
+    natural: float  # source frames per fake frame if nothing was re-timed
     guess: np.ndarray | None  # mapping [2, 3] of the whole pictures
     likely: bool  # else nothing but the scene speaks for it
 
@@ -152,7 +154,7 @@ def relative_path(picture: Callable[[int], np.ndarray], frames: Sequence[int], f
     if agreement < AGREES:
         return None
     with suppress(VideoError):
-        if found := _path(laid, trial.lines, len(frames)):
+        if found := _path(laid, trial, len(frames)):
             path, middle, mapping = found
             return Steadying(
                 {frame: rescaled(matrix, 1 / scale, 1 / scale)
@@ -193,7 +195,7 @@ def trials_of(places: Sequence[tuple[int, Found]], frames: Sequence[int],
                    if one.mapping is not None and one.hypothesis.pictures_agree]
         if view.candidate["mapping"] is not None and bool(view.candidate["flip"]) == flip:
             guesses.append(np.array(view.candidate["mapping"]))
-        yield Trial(view.source, flip, lines, guesses[0] if guesses else None,
+        yield Trial(view.source, flip, lines, natural, guesses[0] if guesses else None,
                     any(may_be_seen(one) for _, one in group))
 
 
@@ -223,19 +225,19 @@ def around(line: Line, count: int) -> range:
     return range(low - REACH, high + REACH + 1)
 
 
-def _path(laid: Laid, lines: Sequence[Line],
-          count: int) -> tuple[np.ndarray, int, np.ndarray] | None:
+def _path(laid: Laid, trial: Trial, count: int) -> tuple[np.ndarray, int, np.ndarray] | None:
     """The path [n, 2, 3] in pixels of the pictures that are laid, the position that it starts from,
     and the mapping [2, 3] there; see relative_path(). Raises VideoError."""
     glances, positions = evenly_spaced(count, GLANCES), evenly_spaced(count, MOMENTS)
-    ranked = sorted(dict.fromkeys(lines), key=lambda line: -laid.agreement(line, glances))
+    ranked = sorted(dict.fromkeys(trial.lines), key=lambda line: -laid.agreement(line, glances))
     if stands_still(laid, ranked[0], glances):
         return None
     others = [line for line in ranked if line.rate != ranked[0].rate]
     chosen = ranked[0], *others[:1]
     laid.read(frame for line in chosen for frame in around(line, count))
     line = max((climbed(laid, line, positions) for line in chosen),
-               key=lambda line: laid.agreement(line, positions))
+               key=lambda line: (laid.agreement(line, positions)
+                                 - RATE_PRICE * (line.rate != trial.natural)))
     found = {position: one for position, one in laid.along(line, range(count)).items() if one.fits}
     if len(found) < INSIDE * count:
         return None
