@@ -16,8 +16,8 @@ SAME_RUN = 6  # frames by which a stretch may miss where the one before was goin
 LESS_DOUBT = 0.5  # share of the doubt in the frames of a fake as it is, that steadying it may leave
 CLEAR_MOTION = 0.9  # score from which on nobody asks whether the whole picture moves
 SURE_PART = 0.8  # least confidence of a stretch that a fake is cut for
-UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared; a place with more is
-# more probable than all else
+UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared
+LIKELIEST = 0.5  # confidence from which on a place is more probable than all else together
 
 
 def make_trace(fake: str, frames: list[int], candidates: list[dict],
@@ -145,7 +145,7 @@ def says_more(steadied: list[Trace], shown: list[Trace]) -> bool:
         return doubts[0] < LESS_DOUBT * doubts[1]
     places = [sum(row.confidence for row in rows if row.start_frame is not None)
               for rows in (steadied, shown)]
-    likely = all(row.start_frame is not None and row.confidence > UNKNOWN for row in steadied)
+    likely = all(row.start_frame is not None and row.confidence > LIKELIEST for row in steadied)
     return places[0] > places[1] and (likely or not _frames_of(shown, decision.NO_SOURCE))
 
 
