@@ -13,7 +13,7 @@ source covers, and the mean heat inside and outside the changed pixels.
 import argparse
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class Forged:
     sources: list[np.ndarray]  # the frames they were made from
     changed: np.ndarray  # [T, H, W] bool
     flip: bool
+    path: list[np.ndarray] = field(default_factory=list)  # Stretch.path_of() them
 
 
 def forge(clip: Clip, donor: face_swap.Donor, tier: str, seed: tuple[int, ...]) -> Forged | None:
@@ -131,8 +132,8 @@ def measure_fit(fit: Fit, forged: Forged) -> dict[str, float]:
     found = {"agreement": fit.mapping.agreement}
     if fit.look is None:
         return found  # the report shows no heat then
-    fakes, sources, covered = compared(fit.mapping, forged.fakes, forged.sources)
-    ratios = heatmap.over_time(heatmap.excess(fakes, sources, covered, fit.look))
+    fakes, sources, covered = compared(fit.mapping, forged.fakes, forged.sources, forged.path)
+    ratios = heatmap.over_time(heatmap.excess(fakes, sources, covered, fit.look), covered)
     level, heat = np.log(np.maximum(ratios, 1e-3)).mean(axis=1), heatmap.heat(ratios, fit.look)
     size = covered.shape[:0:-1]
     changed = np.stack([cv2.resize(np.uint8(frame), size, interpolation=cv2.INTER_AREA)

@@ -18,17 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import edit_times, edits, make_fakes
+from benchmarks import edit_times, edits, heatmap_check, make_fakes
 from benchmarks.forge import Clip, Job, detector, read_stretch, segmenter
 from benchmarks.face_swap import track_face
-from benchmarks.heatmap_check import (TIERS, Forged, changed_pixels, masks_of, measure_fit, swap,
-                                      table)
+from benchmarks.heatmap_check import Forged, changed_pixels, masks_of, measure_fit, swap, table
 from utils.batch import Summary, run_batch, run_step
 from utils.files import InputError, read_json, write_json
 from utils.layout import fake_result_path
+from utils.page_frames import fake_scale
 from utils.side_by_side import (Roots, Stretch, fake_id, fit_pictures, guesses, read_fake,
                                 read_source, stretches_of)
 from utils.steadied import steadied
+
+TIERS = *heatmap_check.TIERS, "zooming", "farzoom"  # the last two are steadied
 
 
 def changed_in(job: Job, clips: Sequence[Clip]) -> np.ndarray:
@@ -54,14 +56,15 @@ def measure_traced(stretch: Stretch, result: dict, roots: Roots,
     pairs = [(f, s) for f, s in zip(stretch.fake_frames, stretch.source_frames) if s in found]
     fakes = [read_fake(roots, fake_id(result), index, stretch.path) for index, _ in pairs]
     sources, record = [found[index] for _, index in pairs], result["made_with"]["record"]
-    scales = max(fakes[0].shape) / max(record["width"], record["height"]), scale
+    own_scale = fake_scale(fakes[0], record)
+    path = stretch.path_of([index for index, _ in pairs], own_scale)
     fit = fit_pictures(fakes[::3], sources[::3], stretch.flip, guesses(roots, result, stretch),
-                       scales)
+                       (own_scale, scale), path[::3])
     changed = changed[[index for index, _ in pairs], :record["height"], :record["width"]]
     if stretch.path:
         changed = np.stack([steadied(mask.astype(np.uint8) * 255, stretch.path[index]) > 127
                             for mask, (index, _) in zip(changed, pairs)])
-    return measure_fit(fit, Forged(fakes, sources, changed, stretch.flip))
+    return measure_fit(fit, Forged(fakes, sources, changed, stretch.flip, path))
 
 
 def main(video_root: Path, set_root: Path, fakes_per_source: int = 4, seed: int = 0,

@@ -14,6 +14,7 @@ from utils.curve import draw_curve
 from utils.evidence_pictures import heat_picture, match_picture
 from utils.flow_picture import SMALLEST_SCALE, flow_picture, flow_scale, wheel_picture
 from utils.side_by_side import compared, fit_pictures
+from utils.steadied import steadied
 from utils.video import VideoReader
 
 COUNT = 8
@@ -40,11 +41,11 @@ def spoiled(frames: list[np.ndarray]) -> list[np.ndarray]:
     return result
 
 
-def heat_of(fakes, sources, flip=False):
-    fit = fit_pictures(fakes, sources, flip, [], (1.0, 1.0))
-    fakes, laid, covered = compared(fit.mapping, fakes, sources)
+def heat_of(fakes, sources, flip=False, path=()):
+    fit = fit_pictures(fakes, sources, flip, [], (1.0, 1.0), path)
+    fakes, laid, covered = compared(fit.mapping, fakes, sources, path)
     ratios = heatmap.excess(fakes, laid, covered, fit.look)
-    return heatmap.heat(heatmap.over_time(ratios), fit.look), covered
+    return heatmap.heat(heatmap.over_time(ratios, covered), fit.look), covered
 
 
 def test_a_copy_stays_quiet(sources, tmp_path):
@@ -77,6 +78,22 @@ def test_heat_is_where_the_change_is(sources, tmp_path):
     assert heat[:, ~around].mean() < 0.02
 
 
+def test_a_steadied_fake_is_compared_where_its_frame_is(sources):
+    """Its picture was shaken by up to 24 pixels; the black beside it is no difference."""
+    moved = [np.float32([[1, 0, 8 * (i % 7 - 3)], [0, 1, 5 * (i % 5 - 2)]]) for i in range(COUNT)]
+    shaken = [cv2.warpAffine(frame, cv2.invertAffineTransform(matrix), frame.shape[1::-1])
+              for frame, matrix in zip(spoiled(sources), moved)]
+    heat, covered = heat_of([steadied(*pair) for pair in zip(shaken, moved)], sources, path=moved)
+    for cover, (x, y) in zip(covered, (matrix[:, 2].astype(int) for matrix in moved)):
+        inside = np.zeros(cover.shape, bool)
+        inside[max(0, y):cover.shape[0] + min(0, y), max(0, x):cover.shape[1] + min(0, x)] = True
+        assert not (cover & ~inside).any() and cover.sum() > 0.95 * inside.sum()
+    around = np.zeros(heat.shape[1:], bool)
+    around[SPOT[0].start - 20:SPOT[0].stop + 20, SPOT[1].start - 20:SPOT[1].stop + 20] = True
+    assert heat[(slice(None), *SPOT)].mean() > 0.8
+    assert heat[:, ~around].mean() < 0.02 and np.quantile(heat[:, ~around], 0.99) < 0.4
+
+
 def test_no_heat_where_the_source_does_not_reach(sources):
     fakes = np.stack(spoiled(sources))
     covered = np.ones(fakes.shape[:3], bool)
@@ -105,7 +122,12 @@ def test_blur_is_found_on_either_side(sources):
 
 def test_average_over_time_by_hand():
     ratios = np.array([0.0, 3.0, 6.0, 9.0]).reshape(4, 1, 1, 1)
-    assert heatmap.over_time(ratios, 1).ravel().tolist() == [1.5, 3.0, 6.0, 7.5]
+    covered = np.ones((4, 1, 1), bool)
+    assert heatmap.over_time(ratios, covered, 1).ravel().tolist() == [1.5, 3.0, 6.0, 7.5]
+    assert heatmap.together(ratios, covered).item() == 4.5
+    covered[0] = False  # where it is 0 therefore
+    assert heatmap.over_time(ratios, covered, 1).ravel().tolist() == [3.0, 4.5, 6.0, 7.5]
+    assert heatmap.together(ratios, covered).item() == 6.0
 
 
 @pytest.mark.parametrize("noise, cold", [(0.002, heatmap.COLD), (0.02, heatmap.COLD_COARSE),

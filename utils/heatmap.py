@@ -64,7 +64,7 @@ def fit_look(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> Loo
     """Fit what copying did.
 
     fakes, sources: [T, H, W, 3] uint8 BGR on each other, of heat_size(); covered: [T, H, W] bool,
-    where the source reaches.
+    where both show something.
     """
     fakes, sources = fakes.astype(np.float32), sources.astype(np.float32)
     gain, offset = np.array(on_threads(
@@ -130,7 +130,7 @@ def smooth(image: np.ndarray, sigma: float) -> np.ndarray:
 def excess(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray, look: Look) -> np.ndarray:
     """How often the difference exceeds what copying leaves: [T, bands, H, W] float32.
 
-    Arguments as of fit_look(). 0 where the source does not reach.
+    Arguments as of fit_look(). 0 where one of them shows nothing.
     """
     fakes = fakes.astype(np.float32)
     sources = (sources * look.gain + look.offset).astype(np.float32)
@@ -170,14 +170,22 @@ def over_channels(image: np.ndarray) -> np.ndarray:
     return cv2.transform(image, np.full((1, 3), 1 / 3))
 
 
-def over_time(ratios: np.ndarray, window: int = WINDOW) -> np.ndarray:
-    """[T, ...] averaged over the frames up to `window` away; fewer at the ends."""
-    sums = np.concatenate([np.zeros_like(ratios[:1], np.float64),
-                           np.cumsum(ratios, axis=0, dtype=np.float64)])
+def over_time(ratios: np.ndarray, covered: np.ndarray, window: int = WINDOW) -> np.ndarray:
+    """excess() averaged over the frames up to `window` away; fewer at the ends, and where some of
+    them are not covered."""
     first = np.maximum(np.arange(len(ratios)) - window, 0)
     last = np.minimum(np.arange(len(ratios)) + window + 1, len(ratios))
-    count = (last - first).reshape(-1, *[1] * (ratios.ndim - 1))
-    return ((sums[last] - sums[first]) / count).astype(np.float32)
+
+    def sums(values: np.ndarray) -> np.ndarray:
+        up_to = np.concatenate([np.zeros_like(values[:1], np.float64),
+                                np.cumsum(values, axis=0, dtype=np.float64)])
+        return up_to[last] - up_to[first]
+    return (sums(ratios) / np.maximum(sums(covered[:, None]), 1)).astype(np.float32)
+
+
+def together(ratios: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """excess() [T, bands, H, W] averaged over the frames that are covered: [bands, H, W]."""
+    return ratios.sum(axis=0) / np.maximum(covered.sum(axis=0), 1)
 
 
 def heat(ratios: np.ndarray, look: Look) -> np.ndarray:

@@ -1,15 +1,16 @@
 """The frames of a fake and of its source that its page shows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import cv2
 import numpy as np
 
+from utils import heatmap
 from utils.evidence_pictures import fitted
 from utils.layout import evenly_spaced
-from utils.side_by_side import (Fit, Roots, Stretch, fake_id, fit_pictures, guesses, laid,
-                                read_fake, read_source)
+from utils.side_by_side import (Fit, Roots, Stretch, compared, fake_id, fit_pictures, guesses,
+                                laid, read_fake, read_source)
 from utils.threads import on_threads
 from utils.video import VideoError
 
@@ -28,11 +29,21 @@ class Loaded:
     flip: bool
     fit: Fit | None  # None where there is no source
     note: str | None  # why source frames are missing
+    path: list[np.ndarray] = field(default_factory=list)  # Stretch.path_of() the positions with a
+    # source, in order
 
     @property
     def compares(self) -> bool:
         """Whether the pictures lie on each other and can be compared pixel by pixel."""
         return self.fit is not None and self.fit.look is not None
+
+    def difference(self) -> tuple[np.ndarray, np.ndarray]:
+        """heatmap.excess() [T, bands, h, w] of the positions that have a source, in order, and
+        where the two were compared, [T, h, w] bool."""
+        positions = sorted(self.sources)
+        pair = compared(self.fit.mapping, [self.fakes[p] for p in positions],
+                        [self.sources[p] for p in positions], self.path)
+        return heatmap.excess(*pair, self.fit.look), pair[-1]
 
     def seen(self, position: int, size: tuple[int, int]) -> np.ndarray:
         """The source frame at a position as the fake shows it, [H, W, 3]; size: width, height.
@@ -79,11 +90,14 @@ def load(stretch: Stretch, result: dict, roots: Roots, moments: int) -> Loaded:
     both = [m for m in shown if m in sources]
     if not both:
         return Loaded(shown, fakes, {}, 1.0, stretch.flip, None, "its frames cannot be decoded")
-    scales = fake_scale(fakes[both[0]], result["made_with"]["record"]), scale
+    own_scale = fake_scale(fakes[both[0]], result["made_with"]["record"])
+
+    def path_of(positions: list[int]) -> list[np.ndarray]:
+        return stretch.path_of([stretch.fake_frames[p] for p in positions], own_scale)
     used = both[::FIT_EVERY]
     fit = fit_pictures([fakes[m] for m in used], [sources[m] for m in used], stretch.flip,
-                       guesses(roots, result, stretch), scales)
-    return Loaded(shown, fakes, sources, scale, stretch.flip, fit, None)
+                       guesses(roots, result, stretch), (own_scale, scale), path_of(used))
+    return Loaded(shown, fakes, sources, scale, stretch.flip, fit, None, path_of(list(sources)))
 
 
 def thumbnail_pair(loaded: Loaded, side: int) -> np.ndarray:

@@ -12,8 +12,8 @@ from utils.files import InputError
 from utils.flow_picture import flow_scale, wheel_picture
 from utils.page_frames import Loaded, fake_scale, load, thumbnail_pair
 from utils.report_words import doubts, finding
-from utils.side_by_side import (Roots, SourceFacts, Stretch, compared, fake_id, read_fake,
-                                read_mask, read_source, source_facts, stretches_of)
+from utils.side_by_side import (Roots, SourceFacts, Stretch, fake_id, read_fake, read_mask,
+                                read_source, source_facts, stretches_of)
 from utils.threads import together
 from utils.timed_path import times_of
 from utils.video import VideoError
@@ -101,12 +101,10 @@ def heat_data(loaded: Loaded) -> tuple[list[str | None], str | None]:
     positions = sorted(loaded.sources)
     if not loaded.compares:
         return [None] * len(loaded.shown), None
-    fakes, sources, covered = compared(loaded.fit.mapping, [loaded.fakes[p] for p in positions],
-                                       [loaded.sources[p] for p in positions])
-    ratios = heatmap.excess(fakes, sources, covered, loaded.fit.look)
+    ratios, covered = loaded.difference()
 
     def address(frame: np.ndarray, used: list[int]) -> str:
-        heat = heatmap.heat(ratios[used].mean(axis=0), loaded.fit.look)
+        heat = heatmap.heat(heatmap.together(ratios[used], covered[used]), loaded.fit.look)
         return encoded(pictures.heat_picture(pictures.fitted(frame, PICTURE_SIDE), heat,
                                              covered[used].any(axis=0)))
     around = [[i for i, p in enumerate(positions) if abs(p - moment) <= 1]

@@ -3,7 +3,7 @@
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from utils.files import InputError, read_image
 from utils.heatmap import Look
 from utils.layout import frame_name, read_rectangles
 from utils.seek import read_frames
-from utils.steadied import CameraPath, steadied
+from utils.steadied import CameraPath, shown, steadied
 from utils.tables import FramePair
 
 
@@ -45,6 +45,12 @@ class Stretch:
     @property
     def flip(self) -> bool:
         return bool(self.row["flip"])
+
+    def path_of(self, fake_frames: Sequence[int], scale: float) -> list[np.ndarray]:
+        """The similarities [2, 3] by which some frames are steadied, in pixels of pictures scaled
+        by so much; none where they are not."""
+        return [rescaled(self.path[frame], scale, scale) for frame in fake_frames
+                ] if self.path else []
 
 
 @dataclass(frozen=True)
@@ -180,25 +186,35 @@ def guesses(roots: Roots, result: dict, stretch: Stretch) -> list[np.ndarray]:
 
 
 def fit_pictures(fakes: list[np.ndarray], sources: list[np.ndarray], flip: bool,
-                 whole: list[np.ndarray], scales: tuple[float, float]) -> Fit:
+                 whole: list[np.ndarray], scales: tuple[float, float],
+                 path: Sequence[np.ndarray] = ()) -> Fit:
     """Fit mapping and look from the same moments of both, scaled down.
 
-    whole: guessed mappings of frames in full size; scales: of these fakes and sources.
+    whole: guessed mappings of frames in full size; scales: of these fakes and sources; path: as of
+    compared().
     """
     mapping = find_mapping(fakes, sources, flip, [rescaled(guess, *scales) for guess in whole])
     if not mapping.fits:
         return Fit(mapping, None)
-    return Fit(mapping, heatmap.fit_look(*compared(mapping, fakes, sources)))
+    return Fit(mapping, heatmap.fit_look(*compared(mapping, fakes, sources, path)))
 
 
-def compared(mapping: ClipMapping, fakes: list[np.ndarray],
-             sources: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What heatmap compares: fakes and sources on each other [T, H, W, 3], covered [T, H, W]."""
+def compared(mapping: ClipMapping, fakes: list[np.ndarray], sources: list[np.ndarray],
+             path: Sequence[np.ndarray] = ()) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What heatmap compares: fakes and sources on each other [T, H, W, 3], and where both show
+    something [T, H, W].
+
+    path: Stretch.path_of() of these fakes.
+    """
     height, width = fakes[0].shape[:2]
     size = heatmap.heat_size(width, height)
     small = [cv2.resize(fake, size, interpolation=cv2.INTER_AREA) for fake in fakes]
     pairs = [laid(mapping, source, (width, height), size) for source in sources]
-    return np.stack(small), np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
+    covered = np.stack([p[1] for p in pairs])
+    if len(path):
+        scale = size[0] / width
+        covered &= np.stack([shown(size, rescaled(matrix, scale, scale)) for matrix in path])
+    return np.stack(small), np.stack([p[0] for p in pairs]), covered
 
 
 def laid(mapping: ClipMapping, source: np.ndarray, work: tuple[int, int],

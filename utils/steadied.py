@@ -18,6 +18,12 @@ def steadied(picture: np.ndarray, matrix: np.ndarray,
     return cv2.warpAffine(picture, matrix, picture.shape[1::-1], flags=interpolation)
 
 
+def shown(size: tuple[int, int], matrix: np.ndarray) -> np.ndarray:
+    """[H, W] bool, where a steadied() picture shows something; size: its width and height."""
+    whole = steadied(np.full(size[::-1], 255, np.uint8), matrix)
+    return cv2.erode(whole, np.ones((3, 3), np.uint8)) > 250
+
+
 @dataclass(frozen=True)
 class SteadiedRoots(FakeRoots):
     """What step 3 wrote of one fake, steadied."""

@@ -8,6 +8,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,12 +19,12 @@ from utils.evidence_pictures import heat_picture
 from utils.files import InputError, read_json, write_json
 from utils.gone import drop_file
 from utils.layout import result_path
-from utils.page_frames import Loaded, load
-from utils.side_by_side import (Roots, Stretch, compared, fake_id, read_fake, read_source,
+from utils.page_frames import Loaded, fake_scale, load
+from utils.side_by_side import (Roots, Stretch, fake_id, read_fake, read_source,
                                 stretches_of)
 from utils.video import VideoError, VideoWriter
 
-VIDEO_VERSION = 2
+VIDEO_VERSION = 3
 PANEL_SIDE = 400  # pixels of the longer side of each of the three pictures
 CHUNK = 200  # frames of a fake in memory at a time
 FIT_MOMENTS = 8  # from which the pictures are laid on each other
@@ -117,11 +118,14 @@ def frames_of(stretch: Stretch, result: dict, roots: Roots) -> Iterator[np.ndarr
         source_frames = stretch.source_frames[start:start + CHUNK]
         found, _ = read_source(roots, stretch.row["source"], set(source_frames))
         pairs = [(f, s) for f, s in zip(fake_frames, source_frames) if s in found]
+        if not pairs:
+            continue
         fakes = [read_fake(roots, fake_id(result), fake_frame, stretch.path)
                  for fake_frame, _ in pairs]
         sources = [found[source_frame] for _, source_frame in pairs]
-        chunk = Loaded([], dict(enumerate(fakes)), dict(enumerate(sources)), loaded.source_scale,
-                       loaded.flip, loaded.fit, None)
+        scale = fake_scale(fakes[0], result["made_with"]["record"])
+        chunk = replace(loaded, fakes=dict(enumerate(fakes)), sources=dict(enumerate(sources)),
+                        path=stretch.path_of([fake_frame for fake_frame, _ in pairs], scale))
         heats = heats_of(chunk)
         for number, (fake_frame, source_frame) in enumerate(pairs):
             yield composed(chunk, number, heats, panel, (fake_frame, source_frame))
@@ -135,12 +139,10 @@ def panel_size(record: dict) -> tuple[int, int]:
 
 def heats_of(chunk: Loaded) -> tuple[np.ndarray, np.ndarray] | None:
     """Heat and cover [T, h, w] of successive frames; None where pictures cannot be compared."""
-    if not chunk.compares or not chunk.sources:
+    if not chunk.compares:
         return None
-    fakes, sources, covered = compared(chunk.fit.mapping, list(chunk.fakes.values()),
-                                       list(chunk.sources.values()))
-    ratios = heatmap.excess(fakes, sources, covered, chunk.fit.look)
-    return heatmap.heat(heatmap.over_time(ratios), chunk.fit.look), covered
+    ratios, covered = chunk.difference()
+    return heatmap.heat(heatmap.over_time(ratios, covered), chunk.fit.look), covered
 
 
 def composed(chunk: Loaded, number: int, heats: tuple[np.ndarray, np.ndarray] | None,
