@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
+import cv2
 import numpy as np
 
 from utils.camera_path import moves
@@ -78,7 +79,7 @@ class Trial:
 class Laid:
     """Frames of a fake laid on frames of a source, as far as these were read."""
 
-    fake: Callable[[int], np.ndarray]  # position -> picture
+    fake: Callable[[int], np.ndarray]  # position -> picture [H, W] uint8, grey as the source's are
     read_frames: Callable[[set[int]], Iterator[Frame]]  # of the source
     flip: bool
     guess: np.ndarray | None = None  # mapping [2, 3] to begin with
@@ -89,7 +90,7 @@ class Laid:
     def read(self, frames: Iterable[int]) -> None:
         """Read more of the source. Raises VideoError."""
         for frame in self.read_frames({frame for frame in frames if frame >= 0} - set(self.source)):
-            self.source[frame.index] = shrunk(frame.image, SIDE)
+            self.source[frame.index] = grey(frame.image)
 
     def mapping(self, position: int, frame: int) -> ClipMapping | None:
         """How a frame of the source lies in one of the fake; None if it is not there."""
@@ -97,7 +98,9 @@ class Laid:
             guesses = [] if self.guess is None else [self.guess]
             if self.near:
                 guesses = [self.near[min(self.near, key=lambda other: abs(other - position))]]
-            found = find_mapping([self.fake(position)], [self.source[frame]], self.flip, guesses,
+            pair = [[cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)]
+                    for picture in (self.fake(position), self.source[frame])]
+            found = find_mapping(*pair, self.flip, guesses,
                                  guessed=bool(self.near) or len(self.known) >= SEARCHES)
             self.known[position, frame] = found
             if found.fits:
@@ -116,6 +119,11 @@ class Laid:
                 if len(found) >= INSIDE * len(positions) else -1.0)
 
 
+def grey(picture: np.ndarray) -> np.ndarray:
+    """A picture [H, W, 3] uint8 BGR as it is laid on others: [H, W], a third of the memory."""
+    return cv2.cvtColor(shrunk(picture, SIDE), cv2.COLOR_BGR2GRAY)
+
+
 def relative_path(picture: Callable[[int], np.ndarray], frames: Sequence[int], fps: float,
                   places: Sequence[tuple[int, Found]], read_source: ReadSource) -> Steadying | None:
     """The path on which a fake's pixels get to where they would be if its picture had not moved
@@ -132,7 +140,7 @@ def relative_path(picture: Callable[[int], np.ndarray], frames: Sequence[int], f
 
     def fake(position: int) -> np.ndarray:
         if position not in pictures:
-            pictures[position] = shrunk(picture(frames[position]), SIDE)
+            pictures[position] = grey(picture(frames[position]))
         return pictures[position]
 
     glances = evenly_spaced(len(frames), GLANCES)

@@ -111,7 +111,7 @@ def heat_data(loaded: Loaded) -> tuple[list[str | None], str | None]:
               for moment in loaded.shown]
     return ([address(loaded.fakes[moment], used) if used else None
              for moment, used in zip(loaded.shown, around)],
-            address(loaded.fakes[positions[0]], list(range(len(positions)))))
+            address(loaded.fakes[positions[len(positions) // 2]], list(range(len(positions)))))
 
 
 def flow_data(stretch: Stretch, loaded: Loaded, result: dict,
