@@ -45,7 +45,7 @@ def main(video_root: Path = Path("./source_data/"), frame_root: Path = Path("./s
     handle_gone(videos, video_root, [Path(frame_root)], prune)
     summary = run_batch(largest_first(videos), work, name=lambda video: video.name,
                         root=Path(frame_root), label="step 1, source frames", workers=workers)
-    keep_failures(frame_root, summary)
+    keep_failures(frame_root, summary, partly=Path(video_root).is_file())
     return summary
 
 

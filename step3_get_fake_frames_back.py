@@ -78,7 +78,7 @@ def main(video_path: Path = Path("./fake_data/"), frame_root: Path = Path("./ste
     handle_gone(videos, video_path, list(roots.values()), prune)
     summary = run_batch(largest_first(videos), work, name=lambda video: video.name,
                         root=roots["frames"], label="step 3, fake frames", workers=workers)
-    keep_failures(frame_root, summary)
+    keep_failures(frame_root, summary, partly=Path(video_path).is_file())
     return summary
 
 

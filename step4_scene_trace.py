@@ -280,7 +280,8 @@ if __name__ == "__main__":
         parser.add_argument(f"--{name}", type=Path, default=Path(default),
                             help=f"{text} (default: %(default)s)")
     parser.add_argument("--top-k", type=int, default=20,
-                        help="candidates written per fake (default: %(default)s)")
+                        help="candidates written per fake, twice as many where the background is "
+                             "too plain to verify any (default: %(default)s)")
     parser.add_argument("--verify", type=int, default=50,
                         help="candidates compared by local features (default: %(default)s)")
     parser.add_argument("--embedder", choices=EMBEDDERS, default="efficientnet",

@@ -78,7 +78,7 @@ class Tools:
     trace_root: Path
     index: MotionIndex
     coefficients: np.ndarray
-    top_k: int
+    top_k: int | None
     overwrite: bool
     exhaustive: bool
     coarse: CoarseIndex | None = None
@@ -97,7 +97,7 @@ def main(video_root: Path = Path("./source_data/"),
          fake_mask_root: Path = Path("./step3_fake_masks/"),
          fake_rect_root: Path = Path("./step3_fake_rect/"),
          scene_root: Path = Path("./step4_scene_trace/"),
-         trace_root: Path = Path("./step5_flow_trace/"), top_k: int = 20, flow: str = "dis",
+         trace_root: Path = Path("./step5_flow_trace/"), top_k: int | None = None, flow: str = "dis",
          raft_weights: str | None = None, segmenter: str = "selfie",
          segmenter_model: Path | None = None, device: str = "auto", workers: int = 0,
          overwrite: bool = False, index_all: bool = False, exhaustive: bool = False,
@@ -109,8 +109,10 @@ def main(video_root: Path = Path("./source_data/"),
     alike the original method finds it. Raises InputError when a step before has not run,
     ModelFileError when a model is missing.
     """
-    if top_k < 1:
+    if top_k is not None and top_k < 1:
         raise InputError("--top-k must be 1 or more")
+    if raft_weights is not None and flow != "raft":
+        raise InputError("--raft-weights is for --flow raft; give both")
     if (motion_embedder is None) != (model_path is None):
         raise InputError("--motion-embedder and --model-path belong together; see README, Models")
     fakes = video_folders(fake_frame_root, "step 3")
@@ -310,6 +312,8 @@ def trace_stretch(views: list[View], fake: Fake, made_with: dict,
                                   fake.frames, [found[i] for i in told])
               if tools.scorer else [None] * len(told))
     return {"trace": trace, "found": found, "best": best,
+            "source_sha256": next((c["source_sha256"] for c in candidates
+                                   if c["source"] == trace.source), None),
             "no_source_probability": float(chances[-1]), "evidence": evidence,
             "alternatives": [asdict(hypotheses[i]) | {"probability": float(chances[i]),
                                                       "motion_angle_rad": angle}
@@ -345,8 +349,9 @@ if __name__ == "__main__":
             ("trace-root", "./step5_flow_trace/", "where the results go")):
         parser.add_argument(f"--{name}", type=Path, default=Path(default),
                             help=f"{text} (default: %(default)s)")
-    parser.add_argument("--top-k", type=int, default=20,
-                        help="candidates of step 4 whose motion is compared (default: %(default)s)")
+    parser.add_argument("--top-k", type=int, default=None,
+                        help="candidates of step 4 whose motion is compared, the best ones "
+                             "(default: all that it wrote)")
     parser.add_argument("--flow", choices=("raft", "dis"), default="dis",
                         help="optical flow: RAFT, or OpenCV's DIS (default: %(default)s)")
     parser.add_argument("--raft-weights", default=None,
@@ -367,7 +372,8 @@ if __name__ == "__main__":
                         help="weights of that network, as models/training/train_flow.py makes them "
                              "(default: none)")
     parser.add_argument("--save-video", action="store_true",
-                        help="also write a video per fake: fake, source, difference")
+                        help="also write a video per fake whose frames were found: fake, source, "
+                             "heatmap of what differs")
     parser.add_argument("--no-report", dest="report", action="store_false",
                         help="write no report.html and no pages")
     add_segmenter_options(parser)

@@ -17,7 +17,6 @@ SIDE = 128  # input side, pixels
 GRIDS = ((16, 2), (8, 6))  # cells per side, anchors per cell
 ANCHORS = sum(cells * cells * count for cells, count in GRIDS)  # 896
 SCORE_CLIP = 80.0  # logits beyond it would overflow
-KEYPOINT_NAMES = ("right eye", "left eye", "nose tip", "mouth", "right ear", "left ear")
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,8 @@ class Face:
     """One face; "right" and "left" are the person's own."""
 
     box: tuple[float, float, float, float]  # x, y, width, height, pixels
-    keypoints: np.ndarray  # [6, 2] float32 pixels, in the order of KEYPOINT_NAMES
+    keypoints: np.ndarray  # [6, 2] float32 pixels: right eye, left eye, nose tip, mouth, right ear,
+    # left ear
     score: float  # 0 to 1
 
 

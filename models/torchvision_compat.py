@@ -1,6 +1,6 @@
 """Import torchvision beside a PyTorch build that its compiled extension was not made for.
 
-The registry's torchvision wheel is compiled against CUDA PyTorch. Beside a CPU-only
+PyPI's torchvision wheel is compiled against CUDA PyTorch. Beside a CPU-only
 PyTorch its extension cannot load, and `import torchvision` stops at operators that the
 extension would have registered. Only the network definitions are needed here, so it is
 enough to declare those operators. Import torchvision through this module:

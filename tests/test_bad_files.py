@@ -115,6 +115,26 @@ def test_failures_leave_the_list_when_they_are_mended(tmp_path, monkeypatch):
     assert not os.path.exists("step1_source_frames/failed.json")
 
 
+def test_a_run_over_one_file_forgets_no_failure_of_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("good", "mended"):
+        numbered_clip(tmp_path / f"source_data/{name}.mp4", 3)
+    sound = Path("source_data/mended.mp4").read_bytes()
+    for name in ("bad", "mended"):
+        Path(f"source_data/{name}.mp4").write_bytes(b"")
+    step1, failed = import_module(STEPS[1].stem), Path("step1_source_frames/failed.json")
+    step1.main()
+    told = read_json(failed)
+    assert sorted(told) == ["bad.mp4", "mended.mp4"]
+    assert step1.main(video_root=Path("source_data/good.mp4")).exit_status == 0
+    assert read_json(failed) == told
+    Path("source_data/mended.mp4").write_bytes(sound)
+    assert step1.main(video_root=Path("source_data/mended.mp4")).exit_status == 0
+    assert read_json(failed) == {"bad.mp4": told["bad.mp4"]}
+    step1.main(video_root=Path("source_data/bad.mp4"))
+    assert read_json(failed) == {"bad.mp4": told["bad.mp4"]}
+
+
 def test_prune_removes_what_is_gone_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a.mp4", "b.mp4", "sub/c.mp4"):

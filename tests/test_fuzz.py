@@ -283,10 +283,10 @@ def test_a_fetched_model_that_was_tampered_with_is_refused(tmp_path, monkeypatch
     bad = good[:1000] + b"\0" + good[1001:]
     monkeypatch.setenv("FPVT_CACHE", str(tmp_path))
     (tmp_path / Path(fetch.SELFIE_SEGMENTATION.member).name).write_bytes(bad)
-    monkeypatch.setattr(fetch, "_read_member", lambda wanted: bad)
+    monkeypatch.setattr(fetch, "_read_member", lambda *_: bad)
     with pytest.raises(ModelFileError, match="SHA-256"):
         SelfieSegmenter()
-    monkeypatch.setattr(fetch, "_read_member", lambda wanted: good)
+    monkeypatch.setattr(fetch, "_read_member", lambda *_: good)
     SelfieSegmenter()  # the bad copy was replaced
 
 

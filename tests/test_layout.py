@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from models.fetch import sha256_of
 from utils.files import (InputError, read_arrays, read_image, read_json, write_arrays, write_bytes,
                          write_image, write_json)
-from utils.layout import (RECORD_NAME, VideoFile, VideoRecord, evenly_spaced, find_videos,
-                          frame_index, frame_name, fresh_folder, is_complete, largest_first, video_folders)
+from utils.layout import (RECORD_NAME, RECTANGLES_NAME, VideoFile, VideoRecord, clear_folder,
+                          evenly_spaced, find_videos, frame_name, fresh_folder, is_complete, largest_first,
+                          video_folders)
 
 SETTINGS = {"extract_num": 3}
 HOSTILE = ["a b.mp4", "-rf.mp4", "é漢字.mp4", "<script>.mp4", "UPPER.MP4", "a.b.mkv", "%s{0}.mov",
@@ -103,13 +105,16 @@ def test_nothing_to_do_is_an_error(tmp_path):
 
 
 def test_frame_names():
-    assert frame_name(123) == "frame_000123.png"
-    for index in (0, 7, 999_999, 1_234_567):
-        assert frame_index(frame_name(index)) == index
-    for name in ("frame_123.png", "frame_000123.jpg", "xframe_000123.png", "frame_000123.png.tmp",
-                 "frame_-00001.png", "frame_000001.png\n"):
-        with pytest.raises(ValueError):
-            frame_index(name)
+    assert [frame_name(index) for index in (0, 123, 999_999, 1_234_567)] == [
+        "frame_000000.png", "frame_000123.png", "frame_999999.png", "frame_1234567.png"]
+
+
+def test_only_what_a_step_wrote_is_cleared(tmp_path):
+    ours = ["frame_000000.png", "frame_1234567.png", RECORD_NAME, RECTANGLES_NAME]
+    others = ["frame_123.png", "frame_000123.jpg", "xframe_000123.png", "frame_000123.png.tmp",
+              "frame_-00001.png", "frame_000001.png\n", "notes.txt"]
+    clear_folder(touch(tmp_path, *ours, *others))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
 @pytest.mark.parametrize("count, number, wanted", [
@@ -162,10 +167,27 @@ def test_a_record_that_lacks_a_field_is_no_record(tmp_path, video):
         assert VideoRecord.read(tmp_path) is None
 
 
+def made_folder(folder: Path, video: VideoFile) -> None:
+    """What a step would have made of a video, but for what its pictures show."""
+    touch(folder, *map(frame_name, record_of(video).frames))
+    record_of(video).write(folder)
+
+
+def test_a_folder_without_all_it_should_hold_is_not_complete(tmp_path, video):
+    pictures, rectangles = tmp_path / "pictures", tmp_path / "rectangles"
+    made_folder(pictures, video)
+    (pictures / frame_name(record_of(video).frames[-1])).unlink()
+    assert not is_complete(pictures, video, SETTINGS)
+    record_of(video).write(rectangles)
+    assert not is_complete(rectangles, video, SETTINGS)
+    touch(rectangles, RECTANGLES_NAME)
+    assert is_complete(rectangles, video, SETTINGS)
+
+
 def test_complete_until_content_settings_or_name_change(tmp_path, video):
     folder = tmp_path / "made"
     assert not is_complete(folder, video, SETTINGS)
-    record_of(video).write(folder)
+    made_folder(folder, video)
     assert is_complete(folder, video, SETTINGS)
     assert not is_complete(folder, video, {"extract_num": 4})
     assert not is_complete(folder, VideoFile(video.id, "clip.avi", video.path), SETTINGS)
@@ -179,7 +201,8 @@ def test_complete_until_content_settings_or_name_change(tmp_path, video):
 
 
 def test_other_content_with_an_old_time_is_noticed(tmp_path, video):
-    record_of(video).write(tmp_path / "made")
+    made_folder(tmp_path / "made", video)
+    assert is_complete(tmp_path / "made", video, SETTINGS)
     video.path.write_bytes(video.path.read_bytes()[::-1])
     os.utime(video.path, (1_000_000_000, 1_000_000_000))  # as a copy that keeps times would have
     assert not is_complete(tmp_path / "made", video, SETTINGS)

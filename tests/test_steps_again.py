@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from clips import person_frames, write_clip
+from models.fetch import sha256_of
 from project import (CUT, LENGTH, MADE, PLAIN, SCRIPT, SEEDS, SHORT, STEPS, TABLES, TRUTH, again,
                      command, stamps, traces)
 from utils.files import InputError, read_image, read_json, write_image, write_json
-from utils.layout import RECTANGLES_NAME, VideoRecord, frame_name
+from utils.layout import RECTANGLES_NAME, VideoRecord, fake_result_path, frame_name
+from utils.report import page_path
+from utils.side_by_side import Roots
 from utils.tables import read_table
 
 
@@ -48,6 +51,25 @@ def test_a_database_grows_by_a_file_and_notices_another_content(own_copy):
         if source != "talk one.mp4":
             assert (new[fake]["source"], new[fake]["start_frame"]) == (source, str(start))
     assert float(new[SCRIPT]["motion_score"] or 0) < float(old[SCRIPT]["motion_score"]) - 0.1
+
+
+def test_a_source_that_only_motion_leads_to_has_a_page(own_copy):
+    """As if step 4 had more sources than it writes candidates, and had not known this one again."""
+    source, start, _ = TRUTH[SCRIPT]
+    ranking = fake_result_path(Path("step4_scene_trace"), Path(SCRIPT).stem)
+    found = read_json(ranking)
+    others = [one | {"inliers": 0, "background_inliers": 0, "verified": False, "mapping": None}
+              for one in found["candidates"] if one["source"] == "-début.mp4"]
+    write_json(ranking, found | {"candidates": others})
+    summary = again(5, index_all=True)[5]
+    assert SCRIPT in summary.done and not summary.failed
+    row = traces(own_copy)[SCRIPT]
+    assert (row["verdict"], row["source"], row["start_frame"]) == ("traced", source, str(start))
+    result = read_json(fake_result_path(Path("step5_flow_trace"), Path(SCRIPT).stem))
+    assert result["stretches"][0]["source_sha256"] == sha256_of(Path("source_data", source))
+    page = page_path(Roots(*map(Path, ("", "", "", "source_data", "step5_flow_trace"))),
+                     Path(SCRIPT).stem).read_text("utf-8")
+    assert sha256_of(Path("source_data", source)) in page and "where the fake differs" in page
 
 
 def test_a_copy_of_a_file_makes_nothing_ambiguous_and_is_named(own_copy):

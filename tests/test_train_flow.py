@@ -200,7 +200,7 @@ def test_examples_hold_the_true_place_and_are_made_once(fake_set, tmp_path, monk
     assert one.group == "clip_0" and set(found.sources) == {"clip_0.mp4", "clip_1.mp4"}
     right = int(one.right.argmax())
     assert one.right[right] and one.at[right].tolist() == list(range(9, 29))
-    fake, source = found.aligned(one, right)
+    fake, source = one.grids[one.view[right]], found.sources["clip_0.mp4"].along(one.at[right])
     assert np.abs(fake - source)[..., :2].mean() < 0.1 < np.abs(fake)[..., :2].mean()
     assert {"clip_1.mp4"} <= {one.sources[i] for i in np.flatnonzero(one.elsewhere)}
     assert not found.without(["clip_0"]).examples and len(found.only(["clip_0"]).examples) == 1

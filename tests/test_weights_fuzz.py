@@ -147,7 +147,7 @@ def test_a_fetched_model_that_was_changed_is_not_used(tmp_path, tflite, data):
     (tmp_path / name).write_bytes(bad)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FPVT_CACHE", str(tmp_path))
-        patch.setattr(fetch, "_read_member", lambda wanted: bad)
+        patch.setattr(fetch, "_read_member", lambda *_: bad)
         with pytest.raises(ModelFileError, match="SHA-256"):
             SelfieSegmenter()
 

@@ -133,21 +133,27 @@ def one_line(text: str) -> str:
                         text)
 
 
-def keep_failures(root: Path, summary: Summary) -> None:
-    """Write which items failed, and why, to `failed.json` in a step's root; none, no file."""
-    path = Path(root) / FAILED_NAME
-    if not summary.failed:
+def keep_failures(root: Path, summary: Summary, partly: bool = False) -> None:
+    """Write which items failed, and why, to `failed.json` in a step's root; none, no file.
+
+    partly: only some of the items were asked for, and what is known of the others stays.
+    """
+    path, known = Path(root) / FAILED_NAME, read_failures(root)
+    others = set(known) - {*summary.done, *summary.skipped} if partly else ()
+    failed = dict(sorted(({name: known[name] for name in others} | summary.failed).items()))
+    if not failed:
         path.unlink(missing_ok=True)
+    elif not path.is_file() or known != failed:
+        write_json(path, failed)
+    if not summary.failed:
         return
-    if not path.is_file() or read_failures(root) != summary.failed:
-        write_json(path, summary.failed)
     names = [one_line(name) for name in list(summary.failed)[:NAMED]]
     more = ", ..." if len(summary.failed) > NAMED else ""
     log.info("failed, with the reasons in %s: %s%s", path, ", ".join(names), more)
 
 
 def read_failures(root: Path) -> dict[str, str]:
-    """What a step's last run wrote by keep_failures(): reasons by name; none, when all went well."""
+    """What keep_failures() wrote of a step: reasons by name; none, when all went well."""
     try:
         found = read_json(Path(root) / FAILED_NAME)
     except InputError:

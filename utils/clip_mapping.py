@@ -19,6 +19,7 @@ import numpy as np
 from models.motion import Square
 from utils.geometry import square_onto
 from utils.registration import MIN_INLIERS, Keypoints, find_keypoints, register
+from utils.threads import on_threads
 
 WORK_SIDE = 640  # pixels; larger frames are scaled down to it
 SEARCH_SIDE = 256  # pixels of the longer side at which mappings are compared and polished
@@ -187,9 +188,10 @@ def pooled_features(features: Callable[[int], Keypoints], sources: list[np.ndarr
     """
     found: list[np.ndarray] = []
     here, there = [np.zeros((0, 2), np.float32)], [np.zeros((0, 2), np.float32)]
-    for moment in some(range(len(sources)), FEATURE_MOMENTS):
-        mapping = register(features(moment), everywhere(sources[moment]), flip=False,
-                           fake_frame=moment, source_frame=moment, width=width)
+    moments = some(range(len(sources)), FEATURE_MOMENTS)
+    pairs = on_threads(lambda moment: (features(moment), everywhere(sources[moment])), moments)
+    for moment, pair in zip(moments, pairs):
+        mapping = register(*pair, flip=False, fake_frame=moment, source_frame=moment, width=width)
         if mapping is not None:
             found.append(mapping.matrix)
             here.append(mapping.fake_points)
@@ -267,12 +269,15 @@ def polish(fakes: list[np.ndarray], sources: list[np.ndarray],
            matrix: np.ndarray) -> np.ndarray:
     """The mapping after ECC over a few moments, averaged; as it was where it does not converge."""
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 60, 1e-4)
-    found = []
-    for fake, source in zip(*(some(clip, POLISH_MOMENTS) for clip in (fakes, sources))):
+
+    def polished(fake: np.ndarray, source: np.ndarray) -> list[np.ndarray]:
         try:
             _, better = cv2.findTransformECC(fake, source, matrix.astype(np.float32),
                                              cv2.MOTION_AFFINE, criteria, None, 5)
+            return [better.astype(np.float64)]
         except cv2.error:  # it raises where it does not converge
-            continue
-        found.append(better.astype(np.float64))
+            return []
+
+    found = sum(on_threads(polished, *(some(clip, POLISH_MOMENTS) for clip in (fakes, sources))),
+                [])
     return np.median(found, axis=0) if found else matrix

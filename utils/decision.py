@@ -165,7 +165,8 @@ def load_coefficients(path: Path = DECISION_FILE) -> np.ndarray:
             raise ValueError("they are not all finite")
         return coefficients
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: not a file of decision coefficients ({error})") from error
+        raise InputError(f"{path}: not a file of decision coefficients ({error}); restore it from "
+                         "the repository, or make one by models/training/fit_decision.py") from error
 
 
 def named(hypotheses: list[Hypothesis], chances: np.ndarray,

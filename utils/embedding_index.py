@@ -140,7 +140,8 @@ def _read_entries(root: Path, ids: list[str], load: Load) -> EmbeddingIndex:
     """An exact index out of the entries alone."""
     found = [(video_id, rows) for video_id in ids if (rows := load(video_id)) is not None]
     if not found:
-        raise InputError(f"{root}: no source could be indexed")
+        raise InputError(f"{root}: no source could be indexed; run steps 1 and 2 "
+                         "again, which name what is wrong")
     rows = np.concatenate([rows for _, rows in found])
     counts = np.array([len(rows) for _, rows in found], np.int64)
     return EmbeddingIndex([video_id for video_id, _ in found], np.cumsum(counts) - counts, counts,

@@ -197,7 +197,8 @@ def _write_anew(root: Path, wanted: Mapping[str, tuple[bytes, str]], load: Load)
         with open(temporary, "wb") as file:
             table = _write_rows(file, dict(sorted(wanted.items())), load, _EMPTY)
         if not table.ids:
-            raise InputError(f"{root}: no source could be indexed")
+            raise InputError(f"{root}: no source could be indexed; run steps 1 and 2 "
+                             "again, which name what is wrong")
         os.replace(temporary, rows_path(root))
     table = replace(table, file=FileState.of(rows_path(root)))
     table.write(root)

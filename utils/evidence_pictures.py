@@ -40,7 +40,7 @@ def fitted(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def heat_picture(frame: np.ndarray, heat: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """Heat as colours over the grey frame; stripes where the source's picture does not reach.
+    """Heat as colours over the grey frame; stripes where the pictures were not compared.
 
     frame: [H, W, 3] uint8 BGR; heat: [h, w] in [0, 1]; covered: [h, w] bool. Returns [H, W, 3].
     """

@@ -196,7 +196,8 @@ def read_image(path: Path) -> np.ndarray:
     try:
         data = Path(path).read_bytes()  # not cv2.imread: it is silent on failure
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); run the step that wrote it "
+                         "again") from error
     image = decode_png(data)
     if image is None and data:  # made by something else
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -103,16 +103,8 @@ def _is_inner(name: object) -> bool:
 
 
 def frame_name(index: int) -> str:
-    """File name of a frame; frame_index() is its inverse."""
+    """File name of a frame by its 0-based index."""
     return f"frame_{index:06d}.png"
-
-
-def frame_index(name: str) -> int:
-    """0-based frame index of a frame file name. Raises ValueError for any other name."""
-    match = _FRAME_NAME.fullmatch(name)
-    if not match:
-        raise ValueError(f"{name!r} is not a frame file name")
-    return int(match[1])
 
 
 def largest_first(videos: Iterable[VideoFile]) -> list[VideoFile]:
@@ -196,7 +188,14 @@ def is_complete(folder: Path, video: VideoFile, settings: dict,
     return (record is not None and record.file == video.name
             and set(found) <= set(record.settings)
             and {k: v for k, v in record.settings.items() if k not in found} == settings
+            and _holds_all(folder, record)
             and _same_content(video.path, record, Path(folder) / RECORD_NAME))
+
+
+def _holds_all(folder: Path, record: VideoRecord) -> bool:
+    """Whether the rectangles, or all pictures that a record names, are there."""
+    there = set(os.listdir(folder))
+    return RECTANGLES_NAME in there or {frame_name(index) for index in record.frames} <= there
 
 
 def _same_content(path: Path, record: VideoRecord, record_path: Path) -> bool:

@@ -171,5 +171,6 @@ def _state(path: Path) -> bytes:
 def by_motion_alone(source_id: str, candidates: list[dict], source: IndexedSource) -> dict:
     """A candidate that step 4 did not rank: its scene is no nearer than that of the last one."""
     scene_score = min((c["scene_score"] for c in candidates), default=0.0)
-    return {"source": source.file, "source_id": source_id, "scene_score": scene_score,
+    return {"source": source.file, "source_id": source_id,
+            "source_sha256": source.record.sha256, "scene_score": scene_score,
             "inliers": 0, "background_inliers": 0, "verified": False, "flip": 0, "mapping": None}

@@ -125,9 +125,8 @@ def write_page(result: dict, roots: Roots, template: Templates, overwrite: bool 
     if not overwrite and thumbnail.is_file() and digest_of(page) == digest:
         return False
     data, picture = page_data(result, roots)
-    sources = {row["source"] for row in result["traces"] if row["source"]}
-    facts = [source_facts(roots, c["source_id"]) for c in result["made_with"]["candidates"]
-             if c["source"] in sources]
+    facts = [source_facts(roots, name) for name in dict.fromkeys(
+        row["source"] for row in result["traces"] if row["source"])]
     html = template.render("page", digest, **data, video=video and link(video, page),
                            overview=quote(os.path.relpath(roots.traces / "report.html",
                                                           page.parent)),

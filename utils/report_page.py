@@ -58,7 +58,7 @@ def encoded(picture: np.ndarray) -> str:
 
 def part_data(stretch: Stretch, loaded: Loaded, result: dict, roots: Roots) -> dict:
     """What the template shows of one stretch."""
-    facts = facts_of(stretch, result, roots)
+    facts = source_facts(roots, stretch.row["source"]) if stretch.row["source"] else None
     (heats, whole_heat), (flows, scale), shown = together(
         partial(heat_data, loaded), partial(flow_data, stretch, loaded, result, roots),
         lambda: [moment_data(stretch, loaded, position, result, facts)
@@ -71,12 +71,6 @@ def part_data(stretch: Stretch, loaded: Loaded, result: dict, roots: Roots) -> d
                                                       stretch.detail.get("score_curve_start", 0)),
             "agreement": agreement_data(stretch, loaded, facts),
             "mapping": None if loaded.fit is None else loaded.fit.mapping}
-
-
-def facts_of(stretch: Stretch, result: dict, roots: Roots) -> SourceFacts | None:
-    """What is known of the source of a stretch."""
-    ids = {c["source"]: c["source_id"] for c in result["made_with"]["candidates"]}
-    return source_facts(roots, ids[stretch.row["source"]]) if stretch.row["source"] else None
 
 
 def moment_data(stretch: Stretch, loaded: Loaded, position: int, result: dict,

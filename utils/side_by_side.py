@@ -15,7 +15,7 @@ from utils import heatmap
 from utils.clip_mapping import ClipMapping, find_mapping, first_guesses, rescaled, shrunk
 from utils.files import InputError, read_image
 from utils.heatmap import Look
-from utils.layout import frame_name, read_rectangles
+from utils.layout import frame_name, read_rectangles, result_path
 from utils.seek import read_frames
 from utils.steadied import CameraPath, shown, steadied
 from utils.tables import FramePair
@@ -136,7 +136,7 @@ def read_source(roots: Roots, name: str,
 def frame_times(roots: Roots, name: str) -> np.ndarray | None:
     """Time of every frame of a source, as step 5 found them in this very file; None if it is
     another one."""
-    facts, path = source_facts(roots, Path(name).with_suffix("").as_posix()), roots.videos / name
+    facts, path = source_facts(roots, name), roots.videos / name
     same = facts is not None and path.is_file() and path.stat().st_size == facts.record["size"]
     return facts.times_s if same else None
 
@@ -150,14 +150,15 @@ class SourceFacts:
     times_s: np.ndarray  # [T] seconds from the first frame
 
 
-def source_facts(roots: Roots, video_id: str) -> SourceFacts | None:
-    """Facts of a source; None when step 5 has not read it."""
+def source_facts(roots: Roots, name: str) -> SourceFacts | None:
+    """Facts of a source, by its file name; None when step 5 has not read it."""
     try:
-        with np.load(roots.traces / "motion" / f"{video_id}.npz", allow_pickle=False) as file:
+        path = result_path(roots.traces / "motion", Path(name).with_suffix("").as_posix(), ".npz")
+        with np.load(path, allow_pickle=False) as file:
             square = tuple(float(value) for value in file["square"])
             record = json.loads(file["settings"].tobytes())["source"]
             times = file["times_s"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (OSError, ValueError, KeyError, EOFError, InputError, zipfile.BadZipFile, zlib.error):
         return None
     return SourceFacts(record, square if square[2] > 0 else None, times)
 
@@ -175,12 +176,10 @@ def guesses(roots: Roots, result: dict, stretch: Stretch) -> list[np.ndarray]:
     """Mappings [2, 3] of whole frames that are worth a try: step 5's, step 4's, person square to
     square."""
     record, source = result["made_with"]["record"], stretch.row["source"]
-    candidate = next((c for c in result["made_with"]["candidates"] if c["source"] == source), None)
-    if candidate is None:
-        return []
+    candidate = next((c for c in result["made_with"]["candidates"] if c["source"] == source),
+                     {"mapping": None})  # of a source that only motion led to
     found = [np.array(stretch.detail["mapping"])] if stretch.detail.get("mapping") else []
-    own, facts = fake_square(roots, fake_id(result), record), source_facts(roots,
-                                                                          candidate["source_id"])
+    own, facts = fake_square(roots, fake_id(result), record), source_facts(roots, source)
     return found + first_guesses(candidate, stretch.flip, own, facts and facts.square,
                                  record["width"])
 

@@ -57,7 +57,7 @@ class Outline:
 
 
 def outline_of(path: Path) -> Outline:
-    """The packets of a video's stream, as count_packets() counts them.
+    """The packets of a video's stream, as probe() counts them.
 
     Nothing is decoded. Raises VideoError when the file cannot be read.
     """

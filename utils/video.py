@@ -1,8 +1,9 @@
 """Reading and writing video files.
 
 Every frame has one number: its 0-based index in the order in which the decoder gives the
-frames. Files are decoded from their start, never sought, so the number is exact for
-B-frames, long GOPs, odd start times and variable frame rates alike.
+frames. VideoReader decodes files from their start, so the number is exact for B-frames, long
+GOPs, odd start times and variable frame rates alike; utils/seek.py and utils/sparse_reader.py
+give the same numbers without decoding all.
 
 Files come from strangers: only regular files are opened, only as the containers below (a playlist
 called .mp4 could name other files and addresses), and decoding has limits of size and time.
@@ -61,7 +62,8 @@ class Frame:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Size, frame rate and packet count of the video stream, with one frame decoded.
+    """Size and frame rate of the video stream, with one frame decoded, and how many packets of it
+    carry what is shown, up to the first damage of the container.
 
     Raises VideoError when the file holds no video that can be decoded.
     """
@@ -70,16 +72,7 @@ def probe(path: Path) -> VideoInfo:
     return replace(reader.info, **_counted(path, reader.info.fps))
 
 
-def count_packets(path: Path) -> int:
-    """Packets of the video stream that carry what is shown, up to the first damage of the
-    container.
-
-    Nothing is decoded, which may give fewer frames. Raises VideoError when the file cannot be read.
-    """
-    return _counted(path)["frames_expected"]
-
-
-def _counted(path: Path, rate: float = 1.0) -> dict[str, int]:
+def _counted(path: Path, rate: float) -> dict[str, int]:
     """PacketCount.frames() of a whole file."""
     count = PacketCount()
     with open_container(path) as container:
@@ -176,7 +169,8 @@ class VideoReader:
         """A decoded frame as [H, W, 3] uint8 BGR, shown as begins_with() has it. Raises VideoError
         where it is too large."""
         if raw.width * raw.height > MAX_PIXELS:
-            raise VideoError(f"{self.path}: frames of {raw.width}x{raw.height} are too large")
+            raise VideoError(f"{self.path}: frames of {raw.width}x{raw.height} are too large "
+                             f"(at most {MAX_PIXELS / 1e6:.0f} megapixels); scale it down first")
         try:
             bgr = self._reformatter.reformat(raw, format="bgr24", threads=1)
             return self._shown.picture(bgr.to_ndarray(), self.max_side)
@@ -248,7 +242,8 @@ def video_stream(container: av.container.InputContainer, path: Path) -> av.Video
         raise VideoError(f"{path}: the file has no video stream")
     stream = next((s for s in streams if s.disposition & av.stream.Disposition.default), streams[0])
     if stream.codec_context is None:
-        raise VideoError(f"{path}: no decoder for its video codec")
+        raise VideoError(f"{path}: no decoder for its video codec; convert it, for example to "
+                         "H.264")
     return stream
 
 

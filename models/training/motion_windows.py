@@ -117,11 +117,6 @@ class MotionWindows:
         """The held-out clips' fakes, among all sources."""
         return MotionWindows([e for e in self.examples if e.group in held_out], self.sources)
 
-    def aligned(self, example: Example, hypothesis: int) -> tuple[np.ndarray, np.ndarray]:
-        """Stacks of a fake and of what a hypothesis says it was made from, [n, 12, 12, 3] each."""
-        source = self.sources[example.sources[hypothesis]]
-        return example.grids[example.view[hypothesis]], source.along(example.at[hypothesis])
-
 
 def load_windows(sets: Sequence[FakeSet], cache: Path, workers: int = 1) -> MotionWindows:
     """Examples of all sets, from the cache where they are in it.
