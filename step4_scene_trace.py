@@ -21,11 +21,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.backgrounds import EMBEDDERS, angular_distance, background_share
 from models.face_detector import FaceDetector
-from models.scene import EMBEDDERS, SceneEmbedder, angular_distance, background_share
 from utils.batch import (Summary, add_common_options, keep_failures, per_thread, pick_device,
                          run_batch, run_step)
 from utils.embedding_index import EXACT, EmbeddingIndex, open_index
@@ -39,6 +40,9 @@ from utils.registration import Keypoints, Mapping, covered_share, find_keypoints
 from utils.scene_index import (SceneEntry, drop_entries, entry_path, is_indexed, read_embeddings,
                                read_ranking)
 from utils.tables import SceneCandidate, write_table
+
+if TYPE_CHECKING:  # it imports PyTorch
+    from models.scene import SceneEmbedder
 
 FAKE_FRAMES = 5  # backgrounds of a fake that are embedded
 FAKE_KEYPOINT_FRAMES = 2
@@ -64,6 +68,8 @@ def main(fake_back_root: Path = Path("./step3_fake_backs/"),
     """
     if min(top_k, verify) < 1:
         raise InputError("--top-k and --verify must be 1 or more")
+    from models.scene import SceneEmbedder  # PyTorch takes seconds
+
     sources = video_folders(source_back_root, "step 2")
     fakes = video_folders(fake_back_root, "step 3")
     network = SceneEmbedder(embedder_model, pick_device(device), embedder)
@@ -97,7 +103,7 @@ def main(fake_back_root: Path = Path("./step3_fake_backs/"),
 
 
 def index_source(item: tuple[str, VideoRecord], fresh: dict[str, bytes], back_root: Path,
-                 frame_root: Path, scene_root: Path, settings: dict, embedder: SceneEmbedder,
+                 frame_root: Path, scene_root: Path, settings: dict, embedder: "SceneEmbedder",
                  faces: Callable[[], FaceDetector], overwrite: bool) -> bool:
     """Store one source's entry of the index; False when it is there already."""
     video_id, record = item
@@ -162,7 +168,7 @@ def digest(ids: list[str], sources: dict[str, VideoRecord]) -> str:
 
 def trace_fake(item: tuple[str, VideoRecord], database: EmbeddingIndex,
                load: Callable[[str], SceneEntry], back_root: Path, frame_root: Path,
-               scene_root: Path, settings: dict, embedder: SceneEmbedder,
+               scene_root: Path, settings: dict, embedder: "SceneEmbedder",
                faces: Callable[[], FaceDetector], overwrite: bool) -> bool:
     """Rank the sources for one fake; False when that was done with this very index."""
     video_id, record = item

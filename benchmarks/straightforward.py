@@ -33,7 +33,8 @@ import cv2
 import numpy as np
 import torch
 
-from models.scene import ResNet50, angular_distance, network_input
+from models.backgrounds import angular_distance
+from models.scene import ResNet50, network_input
 from models.segmenter import make_segmenter, person_mask
 from models.torchvision_compat import torchvision
 from utils.files import write_json

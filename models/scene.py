@@ -20,11 +20,11 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
+from models.backgrounds import EMBEDDERS
 from models.fetch import ModelFileError, checked_sha256
 from models.state import read_state
 
 BATCH = 16
-EMBEDDERS = ("efficientnet", "resnet50")
 IMAGENET = "imagenet"  # instead of a file: the pip package's weights as they are
 SHIPPED = Path(__file__).parent / "weights" / "scene_embedder.pt"
 
@@ -229,13 +229,3 @@ def fill_hole(background: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray
     colour = small[..., :3]  # already multiplied by alpha: removed pixels are 0
     mean = colour.sum((0, 1)) / max(alpha.sum(), 1.0)
     return colour + (1 - alpha)[..., None] * mean, alpha
-
-
-def background_share(background: np.ndarray) -> float:
-    """Share of a picture [H, W, 4] BGRA that is background, 0 to 1."""
-    return float((background[..., 3] > 0).mean())
-
-
-def angular_distance(cosine: np.ndarray | float) -> np.ndarray:
-    """Angle between unit vectors in radians, 0 (same) to pi, from their inner product."""
-    return np.arccos(np.clip(cosine, -1.0, 1.0))

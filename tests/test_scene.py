@@ -8,10 +8,10 @@ import pytest
 import torch
 from skimage import data
 
+from models.backgrounds import EMBEDDERS, angular_distance, background_share
 from models.fetch import ModelFileError
-from models.scene import (BATCH, EMBEDDERS, IMAGENET, LiteNet, SceneEmbedder, angular_distance,
-                          background_share, fill_hole, imagenet_weights, masked_mean,
-                          masked_statistics)
+from models.scene import (BATCH, IMAGENET, LiteNet, SceneEmbedder, fill_hole, imagenet_weights,
+                          masked_mean, masked_statistics)
 from models.torchvision_compat import torchvision
 from utils.layout import VideoRecord
 from utils.registration import find_keypoints

@@ -2,12 +2,14 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from clips import number_of, numbered_clip
-from project import SCRIPT, STEPS, again, files_of, run, stamps, status, traces
+from project import ROOT, SCRIPT, STEPS, again, files_of, run, stamps, status, traces
 from utils.files import read_image
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 
@@ -93,6 +95,14 @@ def test_every_option_is_explained(number, monkeypatch, capsys):
     assert "default: None" not in text
 
 
+@pytest.mark.parametrize("number", STEPS)
+def test_help_does_not_wait_for_pytorch(number):
+    found = subprocess.run([sys.executable, "-c", f"import sys, {STEPS[number].stem}; "
+                            "print('torch' in sys.modules)"], cwd=ROOT, capture_output=True,
+                           text=True)
+    assert found.stdout == "False\n", found.stderr
+
+
 @pytest.mark.parametrize("number, options, said", [
     (1, ["--extract-num", "0"], "--extract-num"),
     (1, ["--workers", "-1"], "--workers"),
@@ -110,7 +120,8 @@ def test_every_option_is_explained(number, monkeypatch, capsys):
     (5, ["--fake-frame-root", "nowhere"], "run step 3 first"),
     (5, ["--scene-root", "nowhere"], "run step 4 first"),
     (5, ["--top-k", "0"], "--top-k"),
-    (5, ["--flow", "raft", "--raft-weights", "nowhere.pth"], "nowhere.pth")])
+    (5, ["--flow", "raft", "--raft-weights", "nowhere.pth"], "nowhere.pth"),
+    (5, ["--raft-weights", "nowhere.pth"], "--flow raft")])
 def test_wrong_input_ends_before_the_work(project, monkeypatch, caplog, number, options, said):
     monkeypatch.chdir(project[0])
     twins = project[0] / "twins"
