@@ -61,7 +61,7 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 45  # to be raised when the same input would be traced another way
+METHOD = 46  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 STEADIED = "its whole picture moves and was steadied first"  # in the reason of a row
@@ -215,7 +215,7 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     for find in (lambda: (path := camera_path(picture, mask, record.frames)) and Steadying(path),
                  lambda: relative_path(picture, record.frames, record.fps,
                                        answer.places_of(answers), tools.index.pictures)):
-        if answer.clearly_traced(answer.rows_of(answers)) or not (other := find()):
+        if answer.needs_no_steadying(answers) or not (other := find()):
             continue
         steady = trace_as_shown(fake_id, record, made_with, load, tools, other)
         if answer.says_more(answer.rows_of(steady), answer.rows_of(answers)):

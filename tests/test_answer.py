@@ -1,11 +1,12 @@
 """When a fake is told stretch by stretch, and when as a whole."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from utils.answer import (CLEAR_MOTION, SURE_PART, clearly_traced, persons_seen, says_more,
-                          scene_only, tells_more)
+from utils.answer import (CLEAR_MOTION, STANDS_STILL, SURE_PART, clearly_traced,
+                          needs_no_steadying, persons_seen, says_more, scene_only, tells_more)
 from utils.decision import Hypothesis
 from utils.tables import Trace
 
@@ -114,6 +115,18 @@ def test_what_is_clearly_traced():
     assert clearly_traced([clear]) and clearly_traced([FIRST, second()])
     assert not any(map(clearly_traced, ([TRACED], [WHOLE], [UNPLACED], [FIRST, WHOLE],
                                         [replace(clear, verdict="ambiguous")])))
+
+
+@pytest.mark.parametrize("row, picture, needless", [
+    (TRACED, STANDS_STILL, True), (TRACED, STANDS_STILL - 0.01, False), (TRACED, None, False),
+    (replace(TRACED, verdict="ambiguous"), 0.9, False), (WHOLE, 0.9, False),
+    (replace(TRACED, motion_score=CLEAR_MOTION), 0.1, True)])
+def test_what_needs_no_steadying(row, picture, needless):
+    place = Hypothesis("s.mp4", 0, 9, 1.0, 0, 0.5, 0.0, 0.1, 14, 0, True, picture_score=picture)
+    answer = {"trace": row, "best": row.start_frame and SimpleNamespace(hypothesis=place)}
+    assert needs_no_steadying([answer]) == needless
+    still = {"trace": TRACED, "best": SimpleNamespace(hypothesis=replace(place, picture_score=0.9))}
+    assert needs_no_steadying([answer, still]) == (needless and picture > 0.1)
 
 
 @pytest.mark.parametrize("pictures, seen", [

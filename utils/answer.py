@@ -15,6 +15,7 @@ from utils.views import Found
 SAME_RUN = 6  # frames by which a stretch may miss where the one before was going
 LESS_DOUBT = 0.5  # share of the doubt in the frames of a fake as it is, that steadying it may leave
 CLEAR_MOTION = 0.9  # score from which on nobody asks whether the whole picture moves
+STANDS_STILL = 0.7  # picture score from which on it does not
 SURE_PART = 0.8  # least confidence of a stretch that a fake is cut for
 UNKNOWN = 0.5  # confidence of "no source" where nothing could be compared
 LIKELIEST = 0.5  # confidence from which on a place is more probable than all else together
@@ -152,6 +153,16 @@ def says_more(steadied: list[Trace], shown: list[Trace]) -> bool:
 def clearly_traced(rows: list[Trace]) -> bool:
     """Whether all of a fake is traced, and the motion matches well."""
     return all(row.verdict == decision.TRACED and row.motion_score >= CLEAR_MOTION for row in rows)
+
+
+def needs_no_steadying(answers: list[dict]) -> bool:
+    """Whether a fake is traced, and its whole picture stays where it is: so the motion says, or the
+    pictures of all moments, which one mapping lays on the source's."""
+    if clearly_traced(rows_of(answers)):
+        return True
+    return all(one["trace"].verdict == decision.TRACED
+               and (one["best"].hypothesis.picture_score or 0.0) >= STANDS_STILL
+               for one in answers)
 
 
 def _frames_of(rows: list[Trace], verdict: str) -> int:
