@@ -53,6 +53,19 @@ def test_a_database_grows_by_a_file_and_notices_another_content(own_copy):
     assert float(new[SCRIPT]["motion_score"] or 0) < float(old[SCRIPT]["motion_score"]) - 0.1
 
 
+@pytest.mark.parametrize("most, count", [(None, 2), (1, 1)])
+def test_before_a_plain_background_more_candidates_are_compared(own_copy, monkeypatch, most, count):
+    monkeypatch.setattr(import_module(STEPS[4].stem), "PLAIN_KEYPOINTS", 10**6)
+    again(4, top_k=1)
+    again(5, top_k=most)
+    for fake in TRUTH:
+        video_id = Path(fake).with_suffix("").as_posix()
+        ranked, compared = (read_json(fake_result_path(Path(root), video_id)) for root in (
+            "step4_scene_trace", "step5_flow_trace"))
+        assert len(ranked["candidates"]) == 2
+        assert compared["made_with"]["candidates"] == ranked["candidates"][:count]
+
+
 def test_a_source_that_only_motion_leads_to_has_a_page(own_copy):
     """As if step 4 had more sources than it writes candidates, and had not known this one again."""
     source, start, _ = TRUTH[SCRIPT]
