@@ -49,8 +49,9 @@ def source_of(root: Path, arrays: dict[str, np.ndarray]) -> IndexedSource:
 
 
 def candidate_of(name: str = "long") -> dict:
-    return {"source": f"{name}.mp4", "source_id": name, "scene_score": 0.5, "inliers": 0,
-            "background_inliers": 0, "verified": False, "flip": 0, "mapping": None}
+    return {"source": f"{name}.mp4", "source_id": name, "source_sha256": "0" * 64,
+            "scene_score": 0.5, "inliers": 0, "background_inliers": 0, "verified": False, "flip": 0,
+            "mapping": None}
 
 
 def fake_of(arrays: dict[str, np.ndarray], at: np.ndarray, mirrored: bool = False,
