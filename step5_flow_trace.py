@@ -40,7 +40,7 @@ from utils.confirm import Fake, confirmed, open_fake
 from utils.fake_motion import FakeRoots
 from utils.files import InputError, write_json
 from utils.gone import drop_fakes
-from utils.layout import VideoRecord, fake_result_path, video_folders
+from utils.layout import VideoRecord, fake_result_path, video_folders, video_id_of
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
 from utils.persons import each_person
@@ -308,8 +308,8 @@ def trace_stretch(views: list[View], fake: Fake, made_with: dict,
                 "hypotheses": [asdict(hypotheses[i]) for i in order]}
     best = found[order[0]] if found and trace.start_frame is not None else None
     told = order[:ALTERNATIVES]
-    angles = (tools.scorer.angles(Path(fake.record.file).with_suffix("").as_posix(), fake.record,
-                                  fake.frames, [found[i] for i in told])
+    angles = (tools.scorer.angles(video_id_of(fake.record.file), fake.record, fake.frames,
+                                  [found[i] for i in told])
               if tools.scorer else [None] * len(told))
     return {"trace": trace, "found": found, "best": best,
             "source_sha256": next((c["source_sha256"] for c in candidates

@@ -70,8 +70,17 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _video_file(path: Path, root: Path) -> VideoFile:
-    name = path.relative_to(root)
-    return VideoFile(name.with_suffix("").as_posix(), name.as_posix(), path)
+    name = path.relative_to(root).as_posix()
+    return VideoFile(video_id_of(name), name, path)
+
+
+def video_id_of(name: str) -> str:
+    """Id of a video by its name, as tables have it.
+
+    >>> video_id_of("news/a.b.mp4")
+    'news/a.b'
+    """
+    return Path(name).with_suffix("").as_posix()
 
 
 def check_name(video: VideoFile) -> None:

@@ -1,6 +1,6 @@
 """The frames of a fake and of its source that its page shows."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import cv2
@@ -84,12 +84,12 @@ def load(stretch: Stretch, result: dict, roots: Roots, moments: int) -> Loaded:
         found, scale = read_source(roots, stretch.row["source"],
                                    {stretch.source_frames[p] for p in positions})
     except VideoError as error:
-        return Loaded(shown, fakes, {}, 1.0, stretch.flip, None, str(error))
+        return replace(alone, note=str(error))
     sources = {p: found[stretch.source_frames[p]] for p in positions
                if stretch.source_frames[p] in found}
     both = [m for m in shown if m in sources]
     if not both:
-        return Loaded(shown, fakes, {}, 1.0, stretch.flip, None, "its frames cannot be decoded")
+        return replace(alone, note="its frames cannot be decoded")
     own_scale = fake_scale(fakes[both[0]], result["made_with"]["record"])
 
     def path_of(positions: list[int]) -> list[np.ndarray]:

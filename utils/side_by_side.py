@@ -15,7 +15,7 @@ from utils import heatmap
 from utils.clip_mapping import ClipMapping, find_mapping, first_guesses, rescaled, shrunk
 from utils.files import InputError, read_image
 from utils.heatmap import Look
-from utils.layout import frame_name, read_rectangles, result_path
+from utils.layout import frame_name, read_rectangles, result_path, video_id_of
 from utils.seek import read_frames
 from utils.steadied import CameraPath, shown, steadied
 from utils.tables import FramePair
@@ -63,7 +63,7 @@ class Fit:
 
 def fake_id(result: dict) -> str:
     """Video id of a fake."""
-    return Path(result["fake"]).with_suffix("").as_posix()
+    return video_id_of(result["fake"])
 
 
 def stretches_of(result: dict) -> list[Stretch]:
@@ -153,7 +153,7 @@ class SourceFacts:
 def source_facts(roots: Roots, name: str) -> SourceFacts | None:
     """Facts of a source, by its file name; None when step 5 has not read it."""
     try:
-        path = result_path(roots.traces / "motion", Path(name).with_suffix("").as_posix(), ".npz")
+        path = result_path(roots.traces / "motion", video_id_of(name), ".npz")
         with np.load(path, allow_pickle=False) as file:
             square = tuple(float(value) for value in file["square"])
             record = json.loads(file["settings"].tobytes())["source"]

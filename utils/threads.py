@@ -19,8 +19,11 @@ Found = TypeVar("Found")
 def on_threads(work: Callable[..., Found], *arguments: Iterable) -> list[Found]:
     """What map() gives, made on THREADS threads; for work in NumPy, OpenCV or files, which lets go
     of the interpreter's lock."""
+    items = list(zip(*arguments))
+    if len(items) < 2:  # no other thread is needed
+        return [work(*item) for item in items]
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(work, *arguments))
+        return list(pool.map(lambda item: work(*item), items))
 
 
 def together(*works: Callable[[], Found]) -> list[Found]:
