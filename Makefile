@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV := .trace_env
 RUN := $(CURDIR)/$(VENV)/bin/python
 STEPS := $(addprefix $(CURDIR)/,$(sort $(wildcard step?_*.py)))
+# files of tests side by side, in their order: the long ones are not the last
+TEST := $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 DIR ?= demo
 
 .PHONY: setup demo trace test test-all bench clean
@@ -28,10 +30,10 @@ trace: setup
 	cd "$(DIR)" && for step in $(STEPS); do $(RUN) $$step || [ $$? -eq 1 ] || exit 2; done
 
 test: setup
-	$(RUN) -m pytest -q -m "not slow" tests
+	$(TEST) -m "not slow" tests
 
 test-all: setup
-	$(RUN) -m pytest -q tests
+	$(TEST) tests
 
 bench: demo
 	$(RUN) -m benchmarks.speed --truth demo/truth.csv

@@ -6,7 +6,8 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-import torch
+import torch  # before the limits: they hold for libraries that are there
+from threadpoolctl import threadpool_limits
 
 
 def pytest_configure() -> None:
@@ -27,10 +28,8 @@ def keep_the_interrupt_handler():
 @pytest.fixture
 def one_thread():
     """So small a network trains no faster on two, and much slower beside other programs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with threadpool_limits(1):  # torch.set_num_threads() would set those of later threads, too
+        yield
 
 
 @pytest.fixture(scope="session")
