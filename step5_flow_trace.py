@@ -61,7 +61,7 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 46  # to be raised when the same input would be traced another way
+METHOD = 47  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 STEADIED = "its whole picture moves and was steadied first"  # in the reason of a row
@@ -283,7 +283,8 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
         return [whole]
     persons = each_person(whole, views, fake.motion.square,
                           (fake.record.width, fake.record.height), partial(trace, fake=fake))
-    return persons if len(persons) > 1 else in_stretches(whole, views, fake, trace)
+    return (persons if len(persons) > 1
+            else in_stretches(whole, views, fake, trace, tools.index.pictures))
 
 
 def trace_stretch(views: list[View], fake: Fake, made_with: dict,

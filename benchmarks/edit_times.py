@@ -14,6 +14,7 @@ RAMP = 0.6, 1.6  # rates between which a fake goes evenly from its first frame t
 DROP_SHARE = 0.08  # of the frames
 TWO_STRETCHES = ("stitched", "montage")  # tiers
 LOOPS = 3
+CUTAWAY_LENGTH = 75  # frames of a fake at least that something else is cut into
 KEPT, LEFT_OUT, MOST_KEPT = (20, 50), (7, 40), 5  # frames of a stretch, and between two; stretches
 
 
@@ -29,6 +30,8 @@ def choose_frames(tier: str, count: int, length: int,
     rate = _choose_rate(tier, rng)
     if tier == "short":
         length = int(rng.integers(10, 16))
+    if tier == "cutaway":
+        length = max(length, CUTAWAY_LENGTH)
     if tier in ("extreme", "farrate", "lowfps", "slowmo", "interpolated"):
         length = round(length * rate)
     if tier in TWO_STRETCHES:

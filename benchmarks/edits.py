@@ -21,8 +21,10 @@ TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, 
          "zooming": 28, "handheld": 28, "closeup": 28, "lowfps": 28, "duet": 28, "reposted": 30,
          "slowmo": 28, "recoloured": 28, "stretched": 28, "angled": 28, "lens": 28, "grainy": 28,
          "pixelated": 28, "boomerang": 28, "looped": 28, "ramped": 28, "interpolated": 28,
-         "split": 28, "farrate": 28, "jumpcuts": 28, "farzoom": 28}
+         "split": 28, "farrate": 28, "jumpcuts": 28, "farzoom": 28,
+         "cutaway": 28}
 TWO_PERSONS = "split"  # its halves show two clips at a time
+CUT_AWAY = (15, 41)  # frames of something else in a "cutaway", range
 CAPTIONS = ("BREAKING NEWS", "You will not believe this", "LIVE", "Part 2 in the comments",
             "He really said it", "Sound on", "EXCLUSIVE interview", "follow for more")
 
@@ -45,6 +47,7 @@ class Edited:
     frames: Frames = field(repr=False)
     flip: bool = False
     crop: float = 0.0  # share of the area that was cut away
+    covered: tuple[int, int] | None = None  # first and last frame of those that show something else
 
 
 def edit_pictures(tier: str, frames: Frames, material: Material,
@@ -196,6 +199,19 @@ def beside_another(frames: Frames, other: Frames, rng: np.random.Generator) -> F
     return [np.concatenate(pair[::-1] if before else pair, axis=axis) for pair in pairs]
 
 
+def cut_away(frames: Frames, other: Frames, rng: np.random.Generator) -> Edited:
+    """The frames with another video, or a picture, in place of some: while the sound goes on, or as
+    an opening or an ending."""
+    count = min(int(rng.integers(*CUT_AWAY)), len(frames) // 3)
+    around = (len(frames) - count) // 3  # frames before it and behind it, at least
+    first = int(rng.choice([0, rng.integers(around, len(frames) - count - around + 1),
+                            len(frames) - count]))
+    places = cover(other, *frames[0].shape[1::-1])
+    shown = [places[min(index, len(places) - 1)] for index in range(count)]
+    return Edited([*frames[:first], *shown, *frames[first + count:]],
+                  covered=(first, first + count - 1))
+
+
 def upright(frames: Frames) -> Frames:
     """A picture of 9 to 16, as telephones show it: the whole frame before itself, enlarged and
     blurred."""
@@ -300,5 +316,6 @@ _EDITS: dict[str, Callable[[Frames, Material, np.random.Generator], Edited]] = {
     "grainy": lambda frames, material, rng: Edited(distortions.add_grain(frames, rng)),
     "pixelated": lambda frames, material, rng: Edited(
         distortions.pixelate_face(frames, material.keypoints)),
+    "cutaway": lambda frames, material, rng: cut_away(frames, material.backdrop, rng),
     "interpolated": lambda frames, material, rng: Edited(distortions.interpolate(frames)),
 }

@@ -4,7 +4,7 @@ import csv
 import os
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
@@ -164,7 +164,22 @@ def _truth_rows(job: Job, clips: list[Clip], stretches: list[np.ndarray], faces:
             job.tier + "-absent" * clip.absent, rate, int(edited.flip), edited.crop,
             edits.TIERS[job.tier], len(edited.frames), count, first, first + len(indices) - 1))
         first += 0 if beside else len(indices)
-    return rows
+    return _cut_up(rows[0], *edited.covered) if edited.covered else rows
+
+
+def _cut_up(row: Truth, first: int, last: int) -> list[Truth]:
+    """The rows of a fake whose frames from one to another show something that is not in the
+    database; `row`: without them, source frame by source frame."""
+    def part(start: int, end: int) -> Truth:
+        return replace(row, start_frame=row.start_frame + start, end_frame=row.start_frame + end,
+                       fake_start_frame=start, fake_end_frame=end)
+
+    tier = row.tier if row.tier.endswith("-absent") else f"{row.tier}-absent"
+    other = replace(part(first, last), source="", tier=tier, faces=0, start_frame=0,
+                    end_frame=last - first)
+    around = [part(*ends) for ends in ((0, first - 1), (last + 1, row.fake_end_frame))]
+    return sorted([other, *(one for one in around if one.fake_start_frame <= one.fake_end_frame)],
+                  key=lambda one: one.fake_start_frame)
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, crf: float) -> None:

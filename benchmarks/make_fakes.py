@@ -30,7 +30,7 @@ from utils.video import VideoError
 log = logging.getLogger("fpvt")
 LENGTHS = (25, 40, 60, 90)
 BACKDROP_FRAMES = 60
-BESIDE_ANOTHER = ("pip", "duet")  # tiers that show another video, too
+BESIDE_ANOTHER = ("pip", "duet", "cutaway")  # tiers that show another video, too
 
 
 def photographs() -> edits.Frames:

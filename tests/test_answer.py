@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from utils.answer import (CLEAR_MOTION, STANDS_STILL, SURE_PART, clearly_traced,
-                          needs_no_steadying, persons_seen, says_more, scene_only, tells_more)
+                          needs_no_steadying, persons_seen, says_more, scene_only,
+                          shows_something_else, tells_more)
 from utils.decision import Hypothesis
 from utils.tables import Trace
 
@@ -67,6 +68,39 @@ def test_a_clip_that_turns_back_is_two_stretches():
 def test_one_sure_stretch_counts_only_where_the_whole_says_nothing():
     nothing = second(verdict="no_source", source=None)
     assert tells_more([FIRST, nothing], WHOLE) and not tells_more([FIRST, nothing], TRACED)
+
+
+def test_sure_stretches_that_go_on_count_where_the_whole_is_not_traced():
+    parts = [replace(FIRST, fake_end_frame=19, end_frame=119),
+             replace(WHOLE, fake_start_frame=20, fake_end_frame=39),
+             replace(FIRST, fake_start_frame=40, fake_end_frame=59, start_frame=140, end_frame=159)]
+    assert not tells_more(parts, TRACED)
+    assert tells_more(parts, WHOLE)
+    assert tells_more(parts, replace(TRACED, verdict="ambiguous", confidence=0.4))
+
+
+def part_of(row: Trace, agrees: bool = False, source: str = "s.mp4") -> dict:
+    """A stretch, one of whose places lies in a source; whether the pictures agree there."""
+    place = SimpleNamespace(hypothesis=SimpleNamespace(source=source, pictures_agree=agrees))
+    return {"trace": row, "found": [place]}
+
+
+def test_something_else_is_what_no_picture_of_the_source_is_like():
+    nothing = replace(WHOLE, fake_start_frame=30)
+    ours, other, shown = part_of(FIRST, True), part_of(nothing), [True, False]
+    assert shows_something_else([ours, other], shown, TRACED)
+    assert shows_something_else([part_of(second(), True), part_of(replace(WHOLE, fake_end_frame=29))],
+                                shown, replace(TRACED, start_frame=270))
+    assert not shows_something_else([ours, part_of(nothing, True)], shown, TRACED)
+    assert shows_something_else([ours, part_of(nothing, True, "other.mp4")], shown, TRACED)
+
+
+@pytest.mark.parametrize("changed", [
+    {"confidence": SURE_PART - 0.01}, {"verdict": "ambiguous"}, {"motion_score": 0.59},
+    {"source": "other.mp4"}, {"start_frame": None}])
+def test_nothing_is_cut_off_but_beside_a_sure_stretch_of_the_source(changed):
+    parts = [part_of(replace(FIRST, **changed), True), part_of(replace(WHOLE, fake_start_frame=30))]
+    assert not shows_something_else(parts, [True, False], TRACED)
 
 
 def test_unsure_stretches_count_only_where_all_have_a_source_and_the_whole_has_none():

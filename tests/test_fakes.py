@@ -2,7 +2,7 @@
 
 import csv
 import json
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import cv2
 import numpy as np
@@ -309,6 +309,31 @@ def test_a_split_screen_shows_two_clips_at_a_time(clips, tmp_path):
             assert (row["fake_start_frame"], row["fake_end_frame"]) == ("0", str(len(shown) - 1))
             start = int(row["start_frame"])
             assert all(start + number in pair for number, pair in enumerate(shown))
+
+
+def test_something_else_is_cut_into_a_fake(clips, tmp_path):
+    make_fakes.main(clips, tmp_path, 3, seed=5, tiers=["cutaway"], lengths=[25], absent=0.0)
+    begins = set()
+    for fake, rows in groupby(rows_of(tmp_path / "truth.csv"), key=lambda row: row["fake"]):
+        shown = [read_stamp(frame.image)
+                 for frame in VideoReader(tmp_path / "fake_data" / fake, threads=1)]
+        parts, ends, start = list(rows), [], None
+        assert [part["source"] for part in parts].count("") == 1
+        for part in parts:
+            first, last = int(part["fake_start_frame"]), int(part["fake_end_frame"])
+            ends += [first, last]
+            expected = list(range(int(part["start_frame"]), int(part["end_frame"]) + 1))
+            assert len(expected) == last - first + 1
+            if part["source"]:
+                assert shown[first:last + 1] == expected
+                assert start in (None, expected[0] - first)  # as if nothing had been cut in
+                start = expected[0] - first
+            else:
+                assert part["tier"] == "cutaway-absent" and shown[first:last + 1] != expected
+                begins.add((first > 0) + (last < len(shown) - 1))
+        assert ends[0] == 0 and ends[-1] == len(shown) - 1 == 74
+        assert all(one + 1 == other for one, other in zip(ends[1::2], ends[2::2]))
+    assert begins == {1, 2}  # at an end, and in between
 
 
 def test_same_seed_same_fakes_and_resume(clips, tmp_path):

@@ -10,6 +10,7 @@ from utils.tables import read_table
 
 FRAMES, CUT, START = 80, 40, 17
 PLACES = ("brick", "rocket", "gravel")
+LONGER, CUTAWAY = 60, slice(20, 42)  # a fake, and its frames that show somebody else
 LEFT_OUT = np.delete(np.arange(START, START + CUT), [4, 5, 6, 7, 13, 14, 20, 25, 26, 27, 33])
 
 
@@ -34,6 +35,9 @@ def root(tmp_path_factory):
              write_clip(root / "b.ts", smaller, bf="0"))
     (fakes / "live.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
     write_clip(fakes / "sound goes on.mp4", film, sound_s=4.0)
+    cut_into = films[0][START:START + LONGER]
+    cut_into[CUTAWAY] = person_frames(9, CUTAWAY.stop - CUTAWAY.start, "grass")
+    write_clip(fakes / "cutaway.mp4", cut_into)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         again(1, 2, 3, 4, 5)
@@ -56,3 +60,17 @@ def test_every_frame_of_an_uneven_fake_is_traced_by_its_time(root):
     assert found == LEFT_OUT.tolist()
     page = (root / "step5_flow_trace/reports/uneven.html").read_text("utf-8")
     assert "times_s" not in page
+
+
+def test_what_is_cut_into_a_fake_is_not_traced_with_it(root):
+    """The sound would go on meanwhile: behind it the source is where it would be without."""
+    first, between, last = [row for row in read_table(root / "step5_flow_trace/traces.csv")
+                            if row["fake"] == "cutaway.mp4"]
+    assert between["verdict"] == "no_source" and not between["source"]
+    told = [(row["verdict"], row["source"], *(int(row[name]) for name in (
+        "fake_start_frame", "fake_end_frame", "start_frame", "end_frame")))
+            for row in (first, last)]
+    assert told == [("traced", "brick.mp4", 0, 19, START, START + 19),
+                    ("traced", "brick.mp4", 42, 59, START + 42, START + 59)]
+    assert {int(row["fake_frame"]) for row in read_table(root / "step5_flow_trace/frames.csv")
+            if row["fake"] == "cutaway.mp4"} == {*range(20), *range(42, 60)}

@@ -122,13 +122,33 @@ def tells_more(parts: list[Trace], whole: Trace) -> bool:
         return False
     if len(placed) == len(parts) and all(_goes_on(*pair) for pair in zip(parts, parts[1:])):
         return False
-    sure = [part for part in parts
-            if part.verdict == decision.TRACED and part.confidence >= SURE_PART]
-    if len(sure) > 1:
-        return any(not _goes_on(*pair) for pair in zip(sure, sure[1:]))
-    if len(sure) == 1:
+    sure = _sure(parts)
+    if any(not _goes_on(*pair) for pair in zip(sure, sure[1:])):
+        return True
+    if sure:
         return whole.verdict != decision.TRACED
     return whole.source is None and all(part.source is not None for part in parts)
+
+
+def shows_something_else(parts: Sequence[dict], shown: Sequence[bool], whole: Trace) -> bool:
+    """Whether a fake's stretches, traced each on its own, are its source and something else, of
+    which no picture of that source shows anything.
+
+    shown: which of the stretches show the source of the whole, along its place.
+    """
+    ours, others = ([part for part, ours in zip(parts, shown) if ours == wanted]
+                    for wanted in (True, False))
+    placed = [row for row in rows_of(ours) if row.source == whole.source
+              and row.start_frame is not None]
+    return (bool(_sure(placed)) and _mean(placed, "motion_score") > whole.motion_score
+            and not any(place.hypothesis.source == whole.source and place.hypothesis.pictures_agree
+                        for part in others for place in part["found"]))
+
+
+def _sure(rows: list[Trace]) -> list[Trace]:
+    """Those that are traced, and surely enough to cut a fake for them."""
+    return [row for row in rows
+            if row.verdict == decision.TRACED and row.confidence >= SURE_PART]
 
 
 def says_more(steadied: list[Trace], shown: list[Trace]) -> bool:

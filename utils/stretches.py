@@ -1,26 +1,26 @@
 """Fakes joined from several stretches: where they are cut, and what each part is.
 
-Cuts are tried where motion changes over to another place, where the pictures are seen to jump, and
-where the best place begins or ends to fit. The first trial whose parts say more than the whole is
-taken; a part that is not clear then, or runs at an unusual rate, may be joined itself: a rate of its
+Cuts are tried where pictures of something else lie between those of the best place, where motion
+changes over to another place, where the pictures are seen to jump, and where the best place begins
+or ends to fit. The first trial whose parts say more than the whole is taken; a part that is not clear then, or runs at an unusual rate, may be joined itself: a rate of its
 own bridges what was left out between two stretches, too.
 """
 
 from collections.abc import Callable
 
 from utils import answer
-from utils.confirm import Fake
+from utils.confirm import Fake, ReadSource
+from utils.cutaways import Ends, without_cutaways
 from utils.held_pixels import VERY_COARSE
 from utils.paths import (MIN_STRETCH, clearly_seen, cut_prices, find_stretches, seen_stretches,
                          torn_stretches)
 from utils.views import View, explained, gain_tables
 
-Ends = tuple[int, int]  # first and last position among a fake's frames, inclusive
 AS_USUAL = 0.01  # share by which a usual rate may be off
 
 
 def in_stretches(whole: dict, views: list[View], fake: Fake,
-                 trace: Callable[[list[View], Fake], dict]) -> list[dict]:
+                 trace: Callable[[list[View], Fake], dict], read_source: ReadSource) -> list[dict]:
     """What a fake, or a part of it, is as a whole, or what its stretches are.
 
     whole: its answer, as `trace` gives it for views and a fake, both of one length.
@@ -29,7 +29,9 @@ def in_stretches(whole: dict, views: list[View], fake: Fake,
         return [view.part(*ends) for view in views], fake.part(*ends)
 
     prices = cut_prices(fake.motion.poses.grey)
-    trials = [find_stretches(gain_tables(views, whole["found"]), prices), seen_stretches(prices)]
+    seen = seen_stretches(prices)
+    uncut, shown = without_cutaways(whole["best"], fake, seen, read_source)
+    trials = [uncut, find_stretches(gain_tables(views, whole["found"]), prices), seen]
     if whole["best"]:
         trials.append(torn_stretches(*explained(whole["best"]), prices))
     if fake.unchanged() >= VERY_COARSE:
@@ -38,13 +40,15 @@ def in_stretches(whole: dict, views: list[View], fake: Fake,
         if len(stretches) < 2 or stretches in trials[:number]:
             continue
         parts = [trace(*part_of(ends)) for ends in stretches]
-        if answer.tells_more(answer.rows_of(parts), whole["trace"]):
+        if (answer.tells_more(answer.rows_of(parts), whole["trace"]) or stretches is uncut
+                and answer.shows_something_else(parts, shown, whole["trace"])):
             ends_of, answers = dict(zip(map(id, parts), stretches)), []
             for part in answer.rejected_joined(parts, stretches,
                                                lambda ends: trace(*part_of(ends))):
                 ends = ends_of.get(id(part))  # None where two were put together
                 again = ends is not None and _may_be_joined(part, ends, views)
-                answers += in_stretches(part, *part_of(ends), trace) if again else [part]
+                answers += (in_stretches(part, *part_of(ends), trace, read_source) if again
+                            else [part])
             return answers
     return [whole]
 
