@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from clips import person_frames, set_matrix, write_clip
+from clips import empty_frames, person_frames, set_matrix, write_clip
 from project import again
 from utils.tables import read_table
 
 FRAMES, CUT, START = 80, 40, 17
 PLACES = ("brick", "rocket", "gravel")
-LONGER, CUTAWAY = 60, slice(20, 42)  # a fake, and its frames that show somebody else
+LONGER, CUTAWAY = 60, slice(20, 42)  # a fake, and its frames that show a meadow
 LEFT_OUT = np.delete(np.arange(START, START + CUT), [4, 5, 6, 7, 13, 14, 20, 25, 26, 27, 33])
 
 
@@ -36,7 +36,7 @@ def root(tmp_path_factory):
     (fakes / "live.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
     write_clip(fakes / "sound goes on.mp4", film, sound_s=4.0)
     cut_into = films[0][START:START + LONGER]
-    cut_into[CUTAWAY] = person_frames(9, CUTAWAY.stop - CUTAWAY.start, "grass")
+    cut_into[CUTAWAY] = empty_frames("grass", CUTAWAY.stop - CUTAWAY.start)
     write_clip(fakes / "cutaway.mp4", cut_into)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
