@@ -66,7 +66,7 @@ PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told 
 ALTERNATIVES = 10  # hypotheses written per fake
 STEADIED = "its whole picture moves and was steadied first"  # in the reason of a row
 TURNED_BACK = "its colours are inverted and were turned back first"
-UNWRITTEN = ("trace", "found", "best")  # of what trace_stretch() gives per stretch
+UNWRITTEN = ("trace", "found", "best", "cut_in")  # of what is known of a stretch
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,8 @@ def test_what_needs_no_steadying(row, picture, needless):
     assert needs_no_steadying([answer]) == needless
     still = {"trace": TRACED, "best": SimpleNamespace(hypothesis=replace(place, picture_score=0.9))}
     assert needs_no_steadying([answer, still]) == (needless and picture > 0.1)
+    cut_in = {"trace": WHOLE, "best": None, "cut_in": True}
+    assert needs_no_steadying([still, cut_in]) and not needs_no_steadying([cut_in | {"cut_in": False}])
 
 
 @pytest.mark.parametrize("pictures, seen", [

@@ -31,6 +31,7 @@ def in_stretches(whole: dict, views: list[View], fake: Fake,
     prices = cut_prices(fake.motion.poses.grey)
     seen = seen_stretches(prices)
     uncut, shown = without_cutaways(whole["best"], fake, seen, read_source)
+    cut_in = {ends for ends, ours in zip(uncut, shown) if not ours}
     trials = [uncut, find_stretches(gain_tables(views, whole["found"]), prices), seen]
     if whole["best"]:
         trials.append(torn_stretches(*explained(whole["best"]), prices))
@@ -47,8 +48,9 @@ def in_stretches(whole: dict, views: list[View], fake: Fake,
                                                lambda ends: trace(*part_of(ends))):
                 ends = ends_of.get(id(part))  # None where two were put together
                 again = ends is not None and _may_be_joined(part, ends, views)
-                answers += (in_stretches(part, *part_of(ends), trace, read_source) if again
-                            else [part])
+                found = (in_stretches(part, *part_of(ends), trace, read_source) if again
+                         else [part])
+                answers += [one | {"cut_in": ends in cut_in} for one in found]
             return answers
     return [whole]
 
