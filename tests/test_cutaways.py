@@ -26,8 +26,30 @@ PLACE = SimpleNamespace(mapping=SimpleNamespace())
     ([AGREES, SAME_SCENE - 0.01, SAME_SCENE], (PARTS, [True, False, True])),
     ([0.9, SAME_SCENE, 0.8], WHOLE), ([AGREES - 0.01, 0.0, 0.3], WHOLE), ([0.9, 0.8, 0.7], WHOLE)])
 def test_parts_that_show_the_same_are_one(monkeypatch, agree, expected):
-    monkeypatch.setattr(cutaways, "agreements", lambda *given: iter(agree))
+    monkeypatch.setattr(cutaways, "agreements", lambda place, fake, moments, read_source: np.array(
+        [agree[moment // 10] for moment in moments]))
     assert without_cutaways(PLACE, FAKE, PARTS, None) == expected
+
+
+def test_a_moment_that_says_otherwise_changes_nothing(monkeypatch):
+    monkeypatch.setattr(cutaways, "agreements", lambda place, fake, moments, read_source: np.array(
+        [0.9 if moment < 10 or moment == 18 else 0.0 for moment in moments]))
+    assert without_cutaways(PLACE, FAKE, PARTS[:2], None) == (PARTS[:2], [True, False])
+
+
+@pytest.mark.parametrize("fade", [0, 6])
+@pytest.mark.parametrize("off", [-7, 0, 7])
+def test_a_fade_ends_in_its_middle(monkeypatch, fade, off):
+    """10 frames of the source, 10 of something else, 10 of the source."""
+    def agree(place, fake, moments, read_source):
+        inside = np.minimum(np.array(moments) - 9.5, 19.5 - np.array(moments))  # frames
+        return 0.8 * np.clip(0.5 - inside / (fade + 0.1), 0, 1)
+
+    monkeypatch.setattr(cutaways, "agreements", agree)
+    parts = [(0, 9 + off), (10 + off, 19), (20, 29)]
+    if off == 7:
+        parts = [(0, 9), (10, 21), (22, 29)]
+    assert without_cutaways(PLACE, FAKE, parts, None, fades=True) == (PARTS, [True, False, True])
 
 
 @pytest.mark.parametrize("place, parts", [
@@ -57,7 +79,7 @@ def compare(shown: list[np.ndarray], source: list[np.ndarray], flip: bool = Fals
         for index in sorted(wanted):
             if index - 5 < len(source):
                 yield Frame(index, index / 25, source[index - 5])
-    return list(agreements(place, fake, PARTS, read_source))
+    return agreements(place, fake, [5, 15, 25], read_source).tolist()
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -5,11 +5,12 @@ import pytest
 
 from models.motion import MotionGrid
 from test_matching import CELLS, FRAMES, START, along, cut, motion
+from utils.cutaways import FADE
 from utils.matching import (Alignment, energies, pair_scores, prepare, refine, rough_places,
                             sample_offsets)
 from utils.paths import (CUT_PRICE, MIN_STRETCH, SEEN_PRICE, SHARE, clearly_seen, cut_prices,
                          find_stretches, follow, gains, least_path, path_gain, runs_evenly,
-                         seen_stretches, torn_stretches)
+                         seen_stretches, torn_stretches, unfit_stretches)
 
 
 def found(fake: MotionGrid, source: MotionGrid):
@@ -158,6 +159,29 @@ def test_where_a_place_begins_or_ends_to_fit_a_fake_is_torn(jumps):
     assert torn(fake, motion(2), 40, jumps) == whole  # fits neither side
     short = along_pieces([(one, 40, 40 + MIN_STRETCH - 1), (other, 100, 100 + MIN_STRETCH)])
     assert torn(short, one, 40, {}) == [(0, len(short))]
+
+
+@pytest.mark.parametrize("first, last", [(20, 41), (0, 21), (38, 59)])
+def test_frames_that_a_place_explains_least_of(first, last):
+    ours, other = motion(0), motion(1)
+    pieces = [(ours, 40, 40 + first), (other, 60, 61 + last - first),
+              (ours, 41 + last, 100)]
+    fake = along_pieces([piece for piece in pieces if piece[2] - piece[1] > 1])
+    scores = pair_scores(fake, prepare(ours))
+    gain = path_gain(scores, 40 + np.arange(len(fake) + 1))
+    expected = [ends for ends in ((0, first - 1), (first, last), (last + 1, len(fake)))
+                if ends[1] > ends[0]]
+    found = unfit_stretches(gain, scores.fake_energy)
+    assert len(found) == len(expected)
+    assert np.abs(np.subtract(found, expected)).max() <= FADE
+
+
+def test_a_place_that_fits_all_over_has_no_unfit_stretch():
+    fake = cut(motion(0), START)
+    scores = pair_scores(fake, prepare(motion(0)))
+    gain = path_gain(scores, START + np.arange(len(fake) + 1))
+    assert unfit_stretches(gain, scores.fake_energy) == [(0, len(fake))]
+    assert unfit_stretches(np.zeros(30), np.zeros(30)) == [(0, 30)]
 
 
 def test_a_jump_alone_cuts_nothing():

@@ -6,8 +6,10 @@ they were not there. So motion alone takes them for a part of the person that ha
 do not: along the place of the whole fake, those of the source agree with the fake's but for them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
+
+import numpy as np
 
 from utils.clip_mapping import AGREES, find_mapping, rescaled, shrunk
 from utils.confirm import SAME_SCENE, Fake, ReadSource
@@ -16,51 +18,76 @@ from utils.video import VideoError
 from utils.views import Found, alignment_of
 
 MOMENTS = 3  # pictures of each part that are laid on the source's
+FADE = 12  # frames around the end of a stretch among which it is looked for
 
 Ends = tuple[int, int]  # first and last position among a fake's frames, inclusive
 
 
 def without_cutaways(place: Found | None, fake: Fake, parts: Sequence[Ends],
-                     read_source: ReadSource) -> tuple[list[Ends], list[bool]]:
+                     read_source: ReadSource, fades: bool = False
+                     ) -> tuple[list[Ends], list[bool]]:
     """The parts of a fake put together to stretches that show what a place shows, and stretches of
     something else; and which of them do show it.
 
-    place: of the whole fake; parts: between the frames where it is seen to jump. One stretch where
+    place: of the whole fake; parts: between the frames where it is seen to jump; fades: they end only
+    near there, and where one picture goes over into the other is looked for. One stretch where
     none of them shows clearly something else, none clearly the source, or where that cannot be read.
     """
     one = [(0, len(fake.frames) - 1)], [True]
     if place is None or place.mapping is None or len(parts) < 2:
         return one
     try:
-        agree = list(agreements(place, fake, parts, read_source))
+        moments = [[first + moment for moment in evenly_spaced(last - first + 1, MOMENTS)]
+                   for first, last in parts]
+        every = agreements(place, fake, sum(moments, []), read_source)
+        agree = [float(np.median(of_part)) for of_part in np.split(
+            every, np.cumsum([len(part) for part in moments])[:-1])]
+        if max(agree) < AGREES or min(agree) >= SAME_SCENE:
+            return one
+        stretches, shown = [], []
+        for same, run in groupby(zip(parts, agree), key=lambda part: part[1] >= SAME_SCENE):
+            ends = [part for part, _ in run]
+            stretches.append((ends[0][0], ends[-1][1]))
+            shown.append(same)
+        if fades:
+            stretches = to_the_frame(place, fake, stretches, shown, max(agree) / 2, read_source)
     except VideoError:
         return one
-    if max(agree) < AGREES or min(agree) >= SAME_SCENE:
-        return one
-    stretches, shown = [], []
-    for same, run in groupby(zip(parts, agree), key=lambda part: part[1] >= SAME_SCENE):
-        ends = [part for part, _ in run]
-        stretches.append((ends[0][0], ends[-1][1]))
-        shown.append(same)
     return stretches, shown
 
 
-def agreements(place: Found, fake: Fake, parts: Sequence[Ends],
-               read_source: ReadSource) -> Iterator[float]:
-    """How well the pictures of every part of a fake lie on those of its source along a place of the
-    whole, -1 to 1. Raises VideoError."""
+def to_the_frame(place: Found, fake: Fake, stretches: Sequence[Ends], shown: Sequence[bool],
+                 half: float, read_source: ReadSource) -> list[Ends]:
+    """The stretches, each ending where the pictures begin, or cease, to agree at least by `half` of
+    what they do where they show the source: in the middle of a fade. Raises VideoError.
+    """
+    cuts = [first for first, _ in stretches[1:]]
+    for number, cut in enumerate(cuts):
+        (low, _), (_, high) = stretches[number:number + 2]
+        near = range(max(low + 1, cut - FADE), min(high, cut + FADE))
+        ours = agreements(place, fake, near, read_source) >= half
+        wrong = [np.sum(ours[:at] != shown[number]) + np.sum(ours[at:] == shown[number])
+                 for at in range(len(near) + 1)]
+        cuts[number] = near[0] + int(np.argmin(wrong))
+    edges = [stretches[0][0], *cuts, stretches[-1][1] + 1]
+    return [(first, end - 1) for first, end in zip(edges, edges[1:])]
+
+
+def agreements(place: Found, fake: Fake, moments: Sequence[int],
+               read_source: ReadSource) -> np.ndarray:
+    """How well the pictures of a fake at some positions lie on those of its source along a place of
+    the whole, [n], -1 to 1. Raises VideoError."""
     at, record, flip = alignment_of(place), fake.record, bool(place.view.flip)
-    moments = [[first + moment for moment in evenly_spaced(last - first + 1, MOMENTS)]
-               for first, last in parts]
-    whole = {frame.index: shrunk(frame.image) for frame in read_source(
-        place.view.source, {at[moment] for part in moments for moment in part})}
-    for part in moments:
-        part = [moment for moment in part if at[moment] in whole]
-        if not part:
-            raise VideoError(f"{place.view.source.file}: frames cannot be decoded")
-        fakes = [fake.pictures.read(fake.frames[moment]) for moment in part]
-        sources = [whole[at[moment]] for moment in part]
-        scales = (fakes[0].shape[1] / record.width,
-                  sources[0].shape[1] / place.view.source.record.width)
-        yield find_mapping(fakes, sources, flip, [rescaled(place.mapping.matrix, *scales)],
-                           guessed=True).agreement
+    sources = {frame.index: shrunk(frame.image)
+               for frame in read_source(place.view.source, {at[moment] for moment in moments})}
+    found = []
+    for moment in moments:
+        if at[moment] not in sources:
+            raise VideoError(f"{place.view.source.file}: frame {at[moment]} cannot be decoded")
+        picture, source = fake.pictures.read(fake.frames[moment]), sources[at[moment]]
+        scales = (picture.shape[1] / record.width,
+                  source.shape[1] / place.view.source.record.width)
+        found.append(find_mapping([picture], [source], flip,
+                                  [rescaled(place.mapping.matrix, *scales)],
+                                  guessed=True).agreement)
+    return np.array(found)

@@ -35,6 +35,7 @@ MOST_SEEN = 6  # cuts; what jumps more often is no fake of stretches
 MOVES = (1, -1, 2, -2)  # frames that a place may drift by at once when stretches are told apart
 CUT = 127  # marks a change of place among them
 MIN_STRETCH = 8  # frames; shorter stretches are not told apart
+UNFIT = 0.3  # share of what is explained of the motion around, below which a place does not fit
 TORN = 0.5  # by how much more of one side's motion than of the other's a place explains, from which
 # on a fake is cut there by way of trial
 
@@ -240,6 +241,19 @@ def torn_stretches(gain: np.ndarray, energy: np.ndarray,
     shares = [gain[side].sum() / (energy[side].sum() + 1e-6 * unit)
               for side in (slice(cut - 1), slice(cut, None))]
     return _between([cut] if abs(shares[0] - shares[1]) >= TORN else [], count)
+
+
+def unfit_stretches(gain: np.ndarray, energy: np.ndarray) -> list[tuple[int, int]]:
+    """Cut out of a fake the frames that its best place explains least of, beside the others (the
+    largest sum of successive pairs, Bentley 1984); arguments as of torn_stretches(), returns as
+    find_stretches()."""
+    lacking = np.cumsum([0.0, *(gain.sum() / max(float(energy.sum()), 1e-6) * energy - gain)])
+    last = int(np.argmax(lacking - np.minimum.accumulate(lacking)))
+    first = int(np.argmin(lacking[:last + 1]))
+    pairs = np.arange(len(gain))
+    within = (pairs >= first) & (pairs < last)
+    shares = [gain[side].sum() / (energy[side].sum() + 1e-6) for side in (within, ~within)]
+    return _between([first + 1, last] if shares[0] < UNFIT * shares[1] else [], len(gain) + 1)
 
 
 def _stretches(moves: np.ndarray, best: np.ndarray) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from utils.confirm import Fake, ReadSource
 from utils.cutaways import Ends, without_cutaways
 from utils.held_pixels import VERY_COARSE
 from utils.paths import (MIN_STRETCH, clearly_seen, cut_prices, find_stretches, seen_stretches,
-                         torn_stretches)
+                         torn_stretches, unfit_stretches)
 from utils.views import View, explained, gain_tables
 
 AS_USUAL = 0.01  # share by which a usual rate may be off
@@ -31,6 +31,9 @@ def in_stretches(whole: dict, views: list[View], fake: Fake,
     prices = cut_prices(fake.motion.poses.grey)
     seen = seen_stretches(prices)
     uncut, shown = without_cutaways(whole["best"], fake, seen, read_source)
+    if len(uncut) < 2 and whole["best"]:  # a fade is not seen to jump
+        unfit = unfit_stretches(*explained(whole["best"]))
+        uncut, shown = without_cutaways(whole["best"], fake, unfit, read_source, fades=True)
     cut_in = {ends for ends, ours in zip(uncut, shown) if not ours}
     trials = [uncut, find_stretches(gain_tables(views, whole["found"]), prices), seen]
     if whole["best"]:
