@@ -58,6 +58,14 @@ def test_nothing_to_compare(place, parts):
     assert without_cutaways(place, FAKE, parts, None) == WHOLE
 
 
+def test_a_fade_too_short_for_a_stretch_is_none(monkeypatch):
+    monkeypatch.setattr(cutaways, "agreements", lambda place, fake, moments, read_source: np.where(
+        (np.array(moments) >= 10) & (np.array(moments) < 16), 0.0, 0.9))
+    parts = [(0, 9), (10, 17), (18, 29)]
+    assert without_cutaways(PLACE, FAKE, parts, None) == (parts, [True, False, True])
+    assert without_cutaways(PLACE, FAKE, parts, None, fades=True) == WHOLE
+
+
 def picture(seed: int) -> np.ndarray:
     """Smooth blobs, [96, 128, 3]."""
     small = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)

@@ -14,6 +14,7 @@ import numpy as np
 from utils.clip_mapping import AGREES, find_mapping, rescaled, shrunk
 from utils.confirm import SAME_SCENE, Fake, ReadSource
 from utils.layout import evenly_spaced
+from utils.paths import MIN_STRETCH
 from utils.video import VideoError
 from utils.views import Found, alignment_of
 
@@ -31,7 +32,8 @@ def without_cutaways(place: Found | None, fake: Fake, parts: Sequence[Ends],
 
     place: of the whole fake; parts: between the frames where it is seen to jump; fades: they end only
     near there, and where one picture goes over into the other is looked for. One stretch where
-    none of them shows clearly something else, none clearly the source, or where that cannot be read.
+    none of them shows clearly something else, none clearly the source, or where that cannot be
+    read, and where a stretch would have fewer than MIN_STRETCH frames.
     """
     one = [(0, len(fake.frames) - 1)], [True]
     if place is None or place.mapping is None or len(parts) < 2:
@@ -53,7 +55,8 @@ def without_cutaways(place: Found | None, fake: Fake, parts: Sequence[Ends],
             stretches = to_the_frame(place, fake, stretches, shown, max(agree) / 2, read_source)
     except VideoError:
         return one
-    return stretches, shown
+    shortest = min(last - first + 1 for first, last in stretches)
+    return (stretches, shown) if shortest >= MIN_STRETCH else one
 
 
 def to_the_frame(place: Found, fake: Fake, stretches: Sequence[Ends], shown: Sequence[bool],

@@ -2,8 +2,9 @@
 
 Cuts are tried where pictures of something else lie between those of the best place, where motion
 changes over to another place, where the pictures are seen to jump, and where the best place begins
-or ends to fit. The first trial whose parts say more than the whole is taken; a part that is not clear then, or runs at an unusual rate, may be joined itself: a rate of its
-own bridges what was left out between two stretches, too.
+or ends to fit. The first trial whose parts say more than the whole is taken; a part that is not
+clear then, or runs at an unusual rate, may be joined itself: a rate of its own bridges what was left
+out between two stretches, too.
 """
 
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def in_stretches(whole: dict, views: list[View], fake: Fake,
                 again = ends is not None and _may_be_joined(part, ends, views)
                 found = (in_stretches(part, *part_of(ends), trace, read_source) if again
                          else [part])
-                answers += [one | {"cut_in": ends in cut_in} for one in found]
+                answers += [one | {"cut_in": True} for one in found] if ends in cut_in else found
             return answers
     return [whole]
 
