@@ -176,8 +176,9 @@ def clearly_traced(rows: list[Trace]) -> bool:
 
 
 def needs_no_steadying(answers: list[dict]) -> bool:
-    """Whether a fake, but for what was cut into it, is traced, and its whole picture stays where it
-    is: so the motion says, or the pictures of all moments, which one mapping lays on the source's."""
+    """Whether a fake, but for what was cut into it, is traced, and its whole picture stays where
+    it is: so the motion says, or the pictures of all moments, which one mapping lays on the
+    source's."""
     answers = [one for one in answers
                if not one.get("cut_in") or one["trace"].verdict != decision.NO_SOURCE]
     if clearly_traced(rows_of(answers)):

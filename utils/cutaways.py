@@ -30,8 +30,8 @@ def without_cutaways(place: Found | None, fake: Fake, parts: Sequence[Ends],
     """The parts of a fake put together to stretches that show what a place shows, and stretches of
     something else; and which of them do show it.
 
-    place: of the whole fake; parts: between the frames where it is seen to jump; fades: they end only
-    near there, and where one picture goes over into the other is looked for. One stretch where
+    place: of the whole fake; parts: between the frames where it is seen to jump; fades: they end
+    only near there, and where one picture goes over into the other is looked for. One stretch where
     none of them shows clearly something else, none clearly the source, or where that cannot be
     read, and where a stretch would have fewer than MIN_STRETCH frames.
     """
