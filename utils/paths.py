@@ -250,8 +250,8 @@ def unfit_stretches(gain: np.ndarray, energy: np.ndarray) -> list[tuple[int, int
     lacking = np.cumsum([0.0, *(gain.sum() / max(float(energy.sum()), 1e-6) * energy - gain)])
     last = int(np.argmax(lacking - np.minimum.accumulate(lacking)))
     first = int(np.argmin(lacking[:last + 1]))
-    pairs = np.arange(len(gain))
-    within = (pairs >= first) & (pairs < last)
+    within = np.zeros(len(gain), bool)
+    within[first:last] = True
     shares = [gain[side].sum() / (energy[side].sum() + 1e-6) for side in (within, ~within)]
     return _between([first + 1, last] if shares[0] < UNFIT * shares[1] else [], len(gain) + 1)
 

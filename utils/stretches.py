@@ -24,21 +24,22 @@ def in_stretches(whole: dict, views: list[View], fake: Fake,
                  trace: Callable[[list[View], Fake], dict], read_source: ReadSource) -> list[dict]:
     """What a fake, or a part of it, is as a whole, or what its stretches are.
 
-    whole: its answer, as `trace` gives it for views and a fake, both of one length.
+    whole: its answer, as `trace` gives it for views and a fake, both of one length. A stretch of
+    something else that was cut in between is marked `cut_in`.
     """
     def part_of(ends: Ends) -> tuple[list[View], Fake]:
         return [view.part(*ends) for view in views], fake.part(*ends)
 
-    prices = cut_prices(fake.motion.poses.grey)
+    best, prices = whole["best"], cut_prices(fake.motion.poses.grey)
     seen = seen_stretches(prices)
-    uncut, shown = without_cutaways(whole["best"], fake, seen, read_source)
-    if len(uncut) < 2 and whole["best"]:  # a fade is not seen to jump
-        unfit = unfit_stretches(*explained(whole["best"]))
-        uncut, shown = without_cutaways(whole["best"], fake, unfit, read_source, fades=True)
+    uncut, shown = without_cutaways(best, fake, seen, read_source)
+    if len(uncut) < 2 and best:  # a fade is not seen to jump
+        uncut, shown = without_cutaways(best, fake, unfit_stretches(*explained(best)), read_source,
+                                        fades=True)
     cut_in = {ends for ends, ours in zip(uncut, shown) if not ours}
     trials = [uncut, find_stretches(gain_tables(views, whole["found"]), prices), seen]
-    if whole["best"]:
-        trials.append(torn_stretches(*explained(whole["best"]), prices))
+    if best:
+        trials.append(torn_stretches(*explained(best), prices))
     if fake.unchanged() >= VERY_COARSE:
         trials = [stretches for stretches in trials if clearly_seen(stretches, prices)]
     for number, stretches in enumerate(trials):
