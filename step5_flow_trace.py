@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 47  # to be raised when the same input would be traced another way
+METHOD = 48  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 STEADIED = "its whole picture moves and was steadied first"  # in the reason of a row
@@ -240,14 +240,23 @@ def trace_as_shown(fake_id: str, record: VideoRecord, made_with: dict,
         candidates = candidates + [by_motion_alone(source_id, candidates, load(source_id))
                                    for source_id in added]
     candidates, copies = answer.without_copies(candidates, load)
-    views = []
-    for candidate in candidates if fake.motion is not None else []:
+
+    def views_on(candidate: dict) -> list[View]:
         source = load(candidate["source_id"])
-        if source is not None:
-            views += in_sections(views_of(fake.motion, record, candidate, source, fake.look),
-                                 partial(tools.coarse.vectors, candidate["source_id"]),
-                                 tools.exhaustive)
-    answers = trace_stretches(views, fake, {**made_with, "candidates": candidates}, load, tools)
+        return [] if source is None else in_sections(
+            views_of(fake.motion, record, candidate, source, fake.look),
+            partial(tools.coarse.vectors, candidate["source_id"]), tools.exhaustive)
+
+    @cache
+    def mirrored(name: str) -> list[View]:
+        candidate = next(c for c in candidates if c["source"] == name)
+        return views_on({**candidate, "flip": 1 - candidate["flip"]}
+                        ) if candidate["verified"] else []  # the others are compared both ways
+
+    views = [view for candidate in candidates if fake.motion is not None
+             for view in views_on(candidate)]
+    answers = trace_stretches(views, fake, {**made_with, "candidates": candidates}, load, tools,
+                              mirrored)
     said = [*fake.said(), *([STEADIED] if steadying else []),
             *([TURNED_BACK] if record.settings.get("negative") else []),
             *filter(None, [record.settings.get("flaws")])]
@@ -274,9 +283,10 @@ def is_answered(fake_id: str, trace_root: Path, made_with: dict) -> bool:
 
 
 def trace_stretches(views: list[View], fake: Fake, made_with: dict,
-                    load: Callable[[str], IndexedSource | None], tools: Tools) -> list[dict]:
+                    load: Callable[[str], IndexedSource | None], tools: Tools,
+                    mirrored: Callable[[str], list[View]] = lambda name: []) -> list[dict]:
     """Decide a fake as a whole, person by person where several are traced, or stretch by stretch
-    where it was joined from several."""
+    where it was joined from several; mirrored: as of in_stretches()."""
     trace = partial(trace_stretch, made_with=made_with, load=load, tools=tools)
     whole = trace(views, fake)
     if not views:
@@ -284,7 +294,7 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
     persons = each_person(whole, views, fake.motion.square,
                           (fake.record.width, fake.record.height), partial(trace, fake=fake))
     return (persons if len(persons) > 1
-            else in_stretches(whole, views, fake, trace, tools.index.pictures))
+            else in_stretches(whole, views, fake, trace, tools.index.pictures, mirrored))
 
 
 def trace_stretch(views: list[View], fake: Fake, made_with: dict,

@@ -14,6 +14,8 @@ RAMP = 0.6, 1.6  # rates between which a fake goes evenly from its first frame t
 DROP_SHARE = 0.08  # of the frames
 TWO_STRETCHES = ("stitched", "montage")  # tiers
 LOOPS = 3
+WITHOUT_PAUSES = {"jumpcuts": 1.0, "crossfades": 1.0, "flipcuts": 0.5}  # tiers, and the share of
+# their joints where something is left out
 CUTAWAY_LENGTH = 75  # frames of a fake at least that something else is cut into
 KEPT, LEFT_OUT, MOST_KEPT = (20, 50), (7, 40), 5  # frames of a stretch, and between two; stretches
 
@@ -25,7 +27,8 @@ def choose_frames(tier: str, count: int, length: int,
     count: frames of the source. length: source frames to cover ("extreme", "farrate", "lowfps",
     "slowmo", "interpolated": fake frames to make). One stretch, but two of "stitched", "montage" and
     "boomerang", which turns back, three of "looped", all the same, and up to MOST_KEPT of
-    "jumpcuts", of any length, as where pauses were taken out. Backwards the rate is negative.
+    "jumpcuts" and "crossfades", of any length, as where pauses were taken out, and of "flipcuts",
+    some of which go on where the one before ends. Backwards the rate is negative.
     """
     rate = _choose_rate(tier, rng)
     if tier == "short":
@@ -36,8 +39,8 @@ def choose_frames(tier: str, count: int, length: int,
         length = round(length * rate)
     if tier in TWO_STRETCHES:
         return [_sampled(*stretch, rate) for stretch in _two_stretches(count, length, rng)], rate
-    if tier == "jumpcuts":
-        return _without_pauses(count, rng), rate
+    if tier in WITHOUT_PAUSES:
+        return _without_pauses(count, rng, WITHOUT_PAUSES[tier]), rate
     length = min(length, count)
     frames = _sampled(int(rng.integers(0, count - length + 1)), length, abs(rate))
     if tier == "dropped":
@@ -89,10 +92,12 @@ def _ramp(frames: np.ndarray, rng: np.random.Generator) -> tuple[list[np.ndarray
     return [shown], round(float(shown[-1] - shown[0]) / max(1, len(shown) - 1), 4)
 
 
-def _without_pauses(count: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Stretches of a source one after the other, with something left out between them."""
-    lengths = rng.integers(*KEPT, MOST_KEPT)
-    starts = np.cumsum([0, *(lengths[:-1] + rng.integers(*LEFT_OUT, MOST_KEPT - 1))])
+def _without_pauses(count: int, rng: np.random.Generator, share: float) -> list[np.ndarray]:
+    """Stretches of a source one after the other, with something left out at a share of joints."""
+    lengths, left_out = rng.integers(*KEPT, MOST_KEPT), rng.integers(*LEFT_OUT, MOST_KEPT - 1)
+    if share < 1:
+        left_out[rng.random(len(left_out)) >= share] = 0
+    starts = np.cumsum([0, *(lengths[:-1] + left_out)])
     kept = np.count_nonzero(starts + lengths <= count)
     if not kept:
         return [np.arange(count)]

@@ -22,7 +22,8 @@ TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, 
          "slowmo": 28, "recoloured": 28, "stretched": 28, "angled": 28, "lens": 28, "grainy": 28,
          "pixelated": 28, "boomerang": 28, "looped": 28, "ramped": 28, "interpolated": 28,
          "split": 28, "farrate": 28, "jumpcuts": 28, "farzoom": 28,
-         "cutaway": 28}
+         "cutaway": 28, "flipcuts": 28, "crossfades": 28}
+FADES = (4, 6, 8, 10)  # frames in which stretches of "crossfades" go over into each other
 TWO_PERSONS = "split"  # its halves show two clips at a time
 CUT_AWAY = (15, 41)  # frames of something else in a "cutaway", range
 CAPTIONS = ("BREAKING NEWS", "You will not believe this", "LIVE", "Part 2 in the comments",
@@ -210,6 +211,21 @@ def cut_away(frames: Frames, other: Frames, rng: np.random.Generator) -> Edited:
     shown = [places[min(index, len(places) - 1)] for index in range(count)]
     return Edited([*frames[:first], *shown, *frames[first + count:]],
                   covered=(first, first + count - 1))
+
+
+def is_turned(tier: str, number: int) -> bool:
+    """Whether a stretch of a fake, counted from 0, is mirrored: in "flipcuts" every second one is,
+    which hides where it goes on."""
+    return tier == "flipcuts" and number % 2 == 1
+
+
+def fade_over(frames: Frames, part: Frames, count: int) -> Frames:
+    """The frames, which go over into those of a part: the last and first `count` are shown together.
+    """
+    shares = np.arange(1, count + 1) / (count + 1)
+    both = [cv2.addWeighted(one, 1 - share, other, share, 0)
+            for one, other, share in zip(frames[-count:], part, shares)]
+    return [*frames[:-count], *both, *part[count:]]
 
 
 def upright(frames: Frames) -> Frames:

@@ -130,6 +130,7 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
     rng = np.random.default_rng(job.seed)
     stretches, rate = edit_times.choose_frames(job.tier, job.clip.frames, job.length, rng)
     split = second is not None and job.tier == edits.TWO_PERSONS
+    fade = int(rng.choice(edits.FADES)) if job.tier == "crossfades" else 0
     if split:
         stretches = stretches * 2
     clips = [job.clip] * len(stretches)
@@ -139,15 +140,21 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
         shown = shown[shown < second.frames]
         stretches[1] = shown + int(rng.integers(0, second.frames - shown[-1]))
     frames, keypoints, faces = [], None, []
-    for clip, indices in zip(clips, stretches):
+    for number, (clip, indices) in enumerate(zip(clips, stretches)):
         part, keypoints, count = forge_face(read_stretch(clip, indices), job, donor, rng)
+        part = edits.mirror(part) if edits.is_turned(job.tier, number) else part
         if frames and split:
             frames = edits.beside_another(frames[:len(part)], part, rng)
+        elif frames and fade:
+            frames = edits.fade_over(frames, part, fade)
         else:
             frames += edits.cover(part, *frames[0].shape[1::-1]) if frames else part
         faces.append(count)
     if split:
         stretches = [indices[:len(frames)] for indices in stretches]
+    if fade:  # to its middle
+        stretches = [indices[fade // 2 * (number > 0):len(indices) - fade // 2 * (
+            number < len(stretches) - 1)] for number, indices in enumerate(stretches)]
     material = edits.Material(keypoints, backdrop, segmenter())
     edited = edits.edit_pictures(job.tier, frames, material, rng)
     write_video(out_file, edited.frames,
@@ -158,10 +165,11 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
 def _truth_rows(job: Job, clips: list[Clip], stretches: list[np.ndarray], faces: list[int],
                 rate: float, edited: edits.Edited) -> list[Truth]:
     rows, first, beside = [], 0, len(clips) > 1 and job.tier == edits.TWO_PERSONS
-    for clip, indices, count in zip(clips, stretches, faces):
+    for number, (clip, indices, count) in enumerate(zip(clips, stretches, faces)):
         rows.append(Truth(
             job.name, "" if clip.absent else clip.name, int(indices[0]), int(indices[-1]),
-            job.tier + "-absent" * clip.absent, rate, int(edited.flip), edited.crop,
+            job.tier + "-absent" * clip.absent, rate,
+            int(edited.flip or edits.is_turned(job.tier, number)), edited.crop,
             edits.TIERS[job.tier], len(edited.frames), count, first, first + len(indices) - 1))
         first += 0 if beside else len(indices)
     return _cut_up(rows[0], *edited.covered) if edited.covered else rows

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from utils.answer import (CLEAR_MOTION, STANDS_STILL, SURE_PART, clearly_traced,
-                          needs_no_steadying, persons_seen, says_more, scene_only,
+                          needs_no_steadying, persons_seen, runs_on, says_more, scene_only,
                           shows_something_else, tells_more)
 from utils.decision import Hypothesis
 from utils.tables import Trace
@@ -45,6 +45,16 @@ def test_a_stretch_that_goes_on_is_no_other(start):
     on = replace(second(), start_frame=start, end_frame=start + 29)
     assert not tells_more([FIRST, on], TRACED)
     assert tells_more([FIRST, replace(on, flip=1)], TRACED)
+
+
+@pytest.mark.parametrize("changed, on", [
+    ({}, True), ({"start_frame": 131}, True), ({"start_frame": 132}, False), ({"rate": 1.02}, True),
+    ({"rate": 1.05}, False), ({"flip": 1}, False), ({"source": "t.mp4"}, False),
+    ({"verdict": "ambiguous"}, False)])
+def test_what_runs_on_as_if_there_were_no_cut(changed, on):
+    assert runs_on(FIRST, replace(second(), **{"start_frame": 130, **changed})) == on
+    if "verdict" in changed:
+        assert not runs_on(replace(FIRST, **changed), replace(second(), start_frame=130))
 
 
 def test_unsure_stretches_that_go_on_are_one():

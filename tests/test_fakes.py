@@ -147,6 +147,7 @@ def test_no_face_leaves_the_frames(detector):
 
 
 def test_choose_frames_of_every_tier():
+    gaps = {}
     for tier in edits.TIERS:
         for seed in range(20):
             stretches, rate = edit_times.choose_frames(tier, 100, 40, np.random.default_rng(seed))
@@ -162,11 +163,11 @@ def test_choose_frames_of_every_tier():
                 assert len(frames) == 37 and 1 < rate < 1.2 and np.diff(frames).max() >= 2
             if tier == "short":
                 assert 10 <= len(frames) <= 15
-            if tier == "jumpcuts":
+            if tier in edit_times.WITHOUT_PAUSES:
                 assert np.diff([len(part) for part in stretches]).any() or len(stretches) == 1
                 assert all((np.diff(part) == 1).all() for part in stretches)
-                assert all(7 < after[0] - before[-1] <= 40
-                           for before, after in pairwise(stretches))
+                gaps.setdefault(tier, []).extend(after[0] - before[-1] - 1
+                                                 for before, after in pairwise(stretches))
             if tier == "stitched":
                 assert [len(part) for part in stretches] == [20, 20]
                 assert abs(stretches[1][0] - stretches[0][0]) > 20
@@ -184,6 +185,9 @@ def test_choose_frames_of_every_tier():
                 assert len(stretches) == 3 and (np.reshape(stretches, (3, 40)) == frames[:40]).all()
             if tier == "rewound":
                 assert -rate in edit_times.RATES and (np.diff(frames) <= 0).all()
+    left_out = set(range(*edit_times.LEFT_OUT))
+    assert set(gaps["jumpcuts"]) <= left_out and 0 in gaps["flipcuts"]
+    assert set(gaps["flipcuts"]) <= left_out | {0} and len(set(gaps["flipcuts"])) > 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
@@ -205,23 +209,34 @@ def test_mouth_moves_and_nothing_else(detector, astronaut):
 
 @pytest.mark.parametrize("tier", ["clean", "temporal", "extreme", "reversed", "dropped", "c40",
                                   "stitched", "short", "rewound", "montage", "lowfps",
-                                  "farrate", "jumpcuts"])
+                                  "farrate", "jumpcuts", "flipcuts", "crossfades"])
 def test_fakes_show_the_frames_that_the_truth_says(clips, tmp_path, tier):
     summary = make_fakes.main(clips, tmp_path, 1, seed=4, tiers=[tier], lengths=[30], absent=0.0)
     assert not summary.failed and len(summary.done) == 2
     for row in rows_of(tmp_path / "truth.csv"):
-        shown = [read_stamp(frame.image)
+        turn = slice(None, None, -1 if row["flip"] == "1" else 1)
+        shown = [read_stamp(frame.image[:, turn])
                  for frame in VideoReader(tmp_path / "fake_data" / row["fake"], threads=1)]
         assert len(shown) == int(row["frames"])
         slower = float(row["speed"]) if tier == "lowfps" else 1.0
         assert probe(tmp_path / "fake_data" / row["fake"]).fps == pytest.approx(25 / slower)
         first, last = int(row["fake_start_frame"]), int(row["fake_end_frame"])
-        start, speed = int(row["start_frame"]), float(row["speed"])
-        assert (shown[first], shown[last]) == (start, int(row["end_frame"]))
+        start, end, speed = int(row["start_frame"]), int(row["end_frame"]), float(row["speed"])
+        if tier == "crossfades":  # a fade shows two numbers at once
+            within = 5 * (first > 0), 5 * (last + 1 < len(shown))
+            first, start, last, end = (first + within[0], start + within[0], last - within[1],
+                                       end - within[1])
+        assert (shown[first], shown[last]) == (start, end)
         if tier != "dropped":
             steps = np.floor(np.arange(last - first + 1) * abs(speed) + 0.5)
             expected = start + steps if speed > 0 else (shown[last] + steps)[::-1]
             assert shown[first:last + 1] == expected.tolist()
+
+
+def test_a_fade_shows_two_stretches_at_a_time():
+    frames, part = ([np.full((2, 2, 3), value, np.uint8)] * 20 for value in (0, 100))
+    levels = [int(frame[0, 0, 0]) for frame in edits.fade_over(frames, part, 4)]
+    assert levels == [0] * 16 + [20, 40, 60, 80] + [100] * 16
 
 
 def test_a_split_screen_shows_two_clips_at_a_time(clips, tmp_path):

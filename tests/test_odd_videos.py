@@ -10,7 +10,7 @@ from utils.tables import read_table
 
 FRAMES, CUT, START = 80, 40, 17
 PLACES = ("brick", "rocket", "gravel")
-LONGER, CUTAWAY = 60, slice(20, 42)  # a fake, and its frames that show a meadow
+LONGER, CUTAWAY = 60, slice(20, 42)  # a fake, and its frames that show a meadow, or are mirrored
 LEFT_OUT = np.delete(np.arange(START, START + CUT), [4, 5, 6, 7, 13, 14, 20, 25, 26, 27, 33])
 
 
@@ -38,6 +38,9 @@ def root(tmp_path_factory):
     cut_into = films[0][START:START + LONGER]
     cut_into[CUTAWAY] = empty_frames("grass", CUTAWAY.stop - CUTAWAY.start)
     write_clip(fakes / "cutaway.mp4", cut_into)
+    write_clip(fakes / "mirrored.mp4", [
+        frame[:, ::-1] if CUTAWAY.start <= at < CUTAWAY.stop else frame
+        for at, frame in enumerate(films[0][START:START + LONGER])])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         again(1, 2, 3, 4, 5)
@@ -74,3 +77,12 @@ def test_what_is_cut_into_a_fake_is_not_traced_with_it(root):
                     ("traced", "brick.mp4", 42, 59, START + 42, START + 59)]
     assert {int(row["fake_frame"]) for row in read_table(root / "step5_flow_trace/frames.csv")
             if row["fake"] == "cutaway.mp4"} == {*range(20), *range(42, 60)}
+
+
+def test_a_stretch_of_a_fake_that_is_mirrored_is_traced_with_the_others(root):
+    told = [(row["verdict"], row["source"], *(int(row[name]) for name in (
+        "flip", "fake_start_frame", "fake_end_frame", "start_frame", "end_frame")))
+            for row in read_table(root / "step5_flow_trace/traces.csv")
+            if row["fake"] == "mirrored.mp4"]
+    assert told == [("traced", "brick.mp4", turned, first, last, START + first, START + last)
+                    for turned, first, last in ((0, 0, 19), (1, 20, 41), (0, 42, 59))]

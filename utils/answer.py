@@ -10,7 +10,7 @@ from utils.decision import Hypothesis
 from utils.registration import MIN_INLIERS
 from utils.source_motion import IndexedSource
 from utils.tables import Trace
-from utils.views import Found
+from utils.views import SAME_RATE, Found
 
 SAME_RUN = 6  # frames by which a stretch may miss where the one before was going
 LESS_DOUBT = 0.5  # share of the doubt in the frames of a fake as it is, that steadying it may leave
@@ -145,6 +145,11 @@ def shows_something_else(parts: Sequence[dict], shown: Sequence[bool], whole: Tr
                         for part in others for place in part["found"]))
 
 
+def sources_of(parts: Sequence[dict]) -> list[str]:
+    """Sources, by their file names, that some parts of a fake are surely traced to."""
+    return list(dict.fromkeys(row.source for row in _sure(rows_of(parts))))
+
+
 def _sure(rows: list[Trace]) -> list[Trace]:
     """Those that are traced, and surely enough to cut a fake for them."""
     return [row for row in rows
@@ -201,13 +206,20 @@ def _mean(parts: list[Trace], column: str) -> float:
                                      for part in parts]))
 
 
-def _goes_on(one: Trace, other: Trace) -> bool:
+def runs_on(one: Trace, other: Trace) -> bool:
+    """Whether both of two stretches are traced, and the second goes on to the frame, and as fast,
+    as if there were no cut."""
+    return (one.verdict == other.verdict == decision.TRACED and _goes_on(one, other, 1)
+            and abs(one.rate - other.rate) <= SAME_RATE * abs(other.rate))
+
+
+def _goes_on(one: Trace, other: Trace, within: int = SAME_RUN) -> bool:
     """Whether a stretch goes on in the source where the one before would have got to; one that
     turns back there does not."""
     if (one.source, one.flip, one.rate > 0) != (other.source, other.flip, other.rate > 0):
         return False
     expected = one.end_frame + (other.fake_start_frame - one.fake_end_frame) * one.rate
-    return abs(other.start_frame - expected) <= SAME_RUN
+    return abs(other.start_frame - expected) <= within
 
 
 def persons_seen(candidates: list[dict], hypotheses: list[Hypothesis]) -> set[str]:
