@@ -220,8 +220,7 @@ def is_turned(tier: str, number: int) -> bool:
 
 
 def fade_over(frames: Frames, part: Frames, count: int) -> Frames:
-    """The frames, which go over into those of a part: the last and first `count` are shown together.
-    """
+    """The frames going over into those of a part; the last and first `count` are shown together."""
     shares = np.arange(1, count + 1) / (count + 1)
     both = [cv2.addWeighted(one, 1 - share, other, share, 0)
             for one, other, share in zip(frames[-count:], part, shares)]
