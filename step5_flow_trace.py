@@ -61,7 +61,7 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 48  # to be raised when the same input would be traced another way
+METHOD = 49  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 STEADIED = "its whole picture moves and was steadied first"  # in the reason of a row

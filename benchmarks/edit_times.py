@@ -14,8 +14,8 @@ RAMP = 0.6, 1.6  # rates between which a fake goes evenly from its first frame t
 DROP_SHARE = 0.08  # of the frames
 TWO_STRETCHES = ("stitched", "montage")  # tiers
 LOOPS = 3
-WITHOUT_PAUSES = {"jumpcuts": 1.0, "crossfades": 1.0, "flipcuts": 0.5}  # tiers, and the share of
-# their joints where something is left out
+WITHOUT_PAUSES = {"jumpcuts": 1.0, "crossfades": 1.0, "transitions": 1.0, "flipcuts": 0.5}  # tiers,
+# and the share of their joints where something is left out
 CUTAWAY_LENGTH = 75  # frames of a fake at least that something else is cut into
 KEPT, LEFT_OUT, MOST_KEPT = (20, 50), (7, 40), 5  # frames of a stretch, and between two; stretches
 
@@ -27,8 +27,8 @@ def choose_frames(tier: str, count: int, length: int,
     count: frames of the source. length: source frames to cover ("extreme", "farrate", "lowfps",
     "slowmo", "interpolated": fake frames to make). One stretch, but two of "stitched", "montage" and
     "boomerang", which turns back, three of "looped", all the same, and up to MOST_KEPT of
-    "jumpcuts" and "crossfades", of any length, as where pauses were taken out, and of "flipcuts",
-    some of which go on where the one before ends. Backwards the rate is negative.
+    "jumpcuts", "crossfades" and "transitions", of any length, as where pauses were taken out, and of
+    "flipcuts", some of which go on where the one before ends. Backwards the rate is negative.
     """
     rate = _choose_rate(tier, rng)
     if tier == "short":

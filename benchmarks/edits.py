@@ -22,14 +22,17 @@ TIERS = {"clean": 23, "c40": 40, "geometry": 28, "temporal": 28, "overlay": 32, 
          "slowmo": 28, "recoloured": 28, "stretched": 28, "angled": 28, "lens": 28, "grainy": 28,
          "pixelated": 28, "boomerang": 28, "looped": 28, "ramped": 28, "interpolated": 28,
          "split": 28, "farrate": 28, "jumpcuts": 28, "farzoom": 28,
-         "cutaway": 28, "flipcuts": 28, "crossfades": 28}
-FADES = (4, 6, 8, 10)  # frames in which stretches of "crossfades" go over into each other
+         "cutaway": 28, "flipcuts": 28, "crossfades": 28,
+         "transitions": 28}
+GOING_OVER = (4, 6, 8, 10)  # frames in which a stretch goes over into the next, where it does
 TWO_PERSONS = "split"  # its halves show two clips at a time
 CUT_AWAY = (15, 41)  # frames of something else in a "cutaway", range
 CAPTIONS = ("BREAKING NEWS", "You will not believe this", "LIVE", "Part 2 in the comments",
             "He really said it", "Sound on", "EXCLUSIVE interview", "follow for more")
 
 Frames = list[np.ndarray]  # [H, W, 3] uint8 BGR each, all of one size
+Transition = tuple[Callable[[np.ndarray, np.ndarray, float], np.ndarray], int]  # two pictures and
+# the share, 0 to 1, that is over -> the picture shown; and its frames
 
 
 @dataclass(frozen=True)
@@ -219,12 +222,49 @@ def is_turned(tier: str, number: int) -> bool:
     return tier == "flipcuts" and number % 2 == 1
 
 
-def fade_over(frames: Frames, part: Frames, count: int) -> Frames:
-    """The frames going over into those of a part; the last and first `count` are shown together."""
+def choose_transition(tier: str, rng: np.random.Generator) -> Transition | None:
+    """How the stretches of a fake go over into each other, and in how many frames; None where they
+    do not."""
+    kinds = {"crossfades": (fade,), "transitions": (slide, whip, wipe)}.get(tier)
+    if kinds is None:
+        return None
+    return kinds[int(rng.integers(len(kinds)))], int(rng.choice(GOING_OVER))
+
+
+def go_over(frames: Frames, part: Frames, transition: Transition) -> Frames:
+    """The frames and those of a part, whose first ones are shown together with the last ones."""
+    mix, count = transition
     shares = np.arange(1, count + 1) / (count + 1)
-    both = [cv2.addWeighted(one, 1 - share, other, share, 0)
+    both = [mix(one, other, float(share))
             for one, other, share in zip(frames[-count:], part, shares)]
     return [*frames[:-count], *both, *part[count:]]
+
+
+def fade(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    """A picture that fades into another one."""
+    return cv2.addWeighted(one, 1 - share, other, share, 0)
+
+
+def slide(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    """A picture that another one pushes out to the left."""
+    gone = round(one.shape[1] * share)
+    return np.hstack([one[:, gone:], other[:, :gone]])
+
+
+def whip(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    """A fast pan with motion blur, in the middle of which a picture is replaced."""
+    width = one.shape[1]
+    picture, moved = (one, share) if share <= 0.5 else (other, share - 1)
+    blurred = cv2.blur(picture, (1 + 2 * round(0.3 * width * abs(moved)), 1))
+    return np.roll(blurred, round(-width * moved), axis=1)
+
+
+def wipe(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    """A picture in which another one opens like an iris."""
+    height, width = one.shape[:2]
+    inside = np.zeros((height, width), np.uint8)
+    cv2.circle(inside, (width // 2, height // 2), round(share * np.hypot(width, height) / 2), 1, -1)
+    return np.where(inside[..., None] > 0, other, one)
 
 
 def upright(frames: Frames) -> Frames:

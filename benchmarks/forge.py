@@ -130,7 +130,7 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
     rng = np.random.default_rng(job.seed)
     stretches, rate = edit_times.choose_frames(job.tier, job.clip.frames, job.length, rng)
     split = second is not None and job.tier == edits.TWO_PERSONS
-    fade = int(rng.choice(edits.FADES)) if job.tier == "crossfades" else 0
+    transition = edits.choose_transition(job.tier, rng)
     if split:
         stretches = stretches * 2
     clips = [job.clip] * len(stretches)
@@ -145,15 +145,16 @@ def make_fake(job: Job, donor: face_swap.Donor | None, second: Clip | None,
         part = edits.mirror(part) if edits.is_turned(job.tier, number) else part
         if frames and split:
             frames = edits.beside_another(frames[:len(part)], part, rng)
-        elif frames and fade:
-            frames = edits.fade_over(frames, part, fade)
+        elif frames and transition:
+            frames = edits.go_over(frames, part, transition)
         else:
             frames += edits.cover(part, *frames[0].shape[1::-1]) if frames else part
         faces.append(count)
     if split:
         stretches = [indices[:len(frames)] for indices in stretches]
-    if fade:  # to its middle
-        stretches = [indices[fade // 2 * (number > 0):len(indices) - fade // 2 * (
+    if transition:  # to its middle
+        half = transition[1] // 2
+        stretches = [indices[half * (number > 0):len(indices) - half * (
             number < len(stretches) - 1)] for number, indices in enumerate(stretches)]
     material = edits.Material(keypoints, backdrop, segmenter())
     edited = edits.edit_pictures(job.tier, frames, material, rng)

@@ -144,6 +144,18 @@ def test_a_steadied_fake_that_says_the_same(one):
     assert not says_more([one], [one])
 
 
+@pytest.mark.parametrize("changed, more", [
+    ({}, True), ({"start_frame": 106, "end_frame": 165}, True),
+    ({"start_frame": 107, "end_frame": 166}, False), ({"source": "t.mp4"}, False),
+    ({"flip": 1}, False), ({"fake_start_frame": 15, "start_frame": 115}, False)])
+def test_nothing_leads_away_from_a_place_that_is_sure_and_moves_alike(changed, more):
+    clear = replace(FIRST, motion_score=CLEAR_MOTION)
+    shown = [clear, replace(UNPLACED, fake_start_frame=30)]
+    assert says_more([replace(TRACED, **changed)], shown) == more
+    for unsure in ({"motion_score": CLEAR_MOTION - 0.01}, {"confidence": SURE_PART - 0.01}):
+        assert says_more([replace(TRACED, **changed)], [replace(clear, **unsure), shown[1]])
+
+
 def test_a_little_less_doubt_is_not_more():
     assert not says_more([replace(TRACED, confidence=0.97, motion_score=0.99)], [TRACED])
 

@@ -35,6 +35,32 @@ def test_mirror_cover_scale_border():
     assert bordered.size > 30000 and (bordered == 7).sum() >= 30000
 
 
+def test_stretches_that_go_over_into_each_other():
+    frames, part = ([np.full((40, 60, 3), value, np.uint8)] * 20 for value in (0, 100))
+    for mix in (edits.fade, edits.slide, edits.whip, edits.wipe):
+        levels = [frame.mean() for frame in edits.go_over(frames, part, (mix, 4))]
+        assert levels[:16] == [0] * 16 and levels[20:] == [100] * 16
+        if mix is edits.whip:
+            assert levels[16:20] == [0, 0, 100, 100]
+        else:
+            assert levels[15] < levels[16] < levels[17] < levels[18] < levels[19] < levels[20]
+    bright = np.zeros((40, 60, 3), np.uint8)
+    bright[:, 29:31] = 255
+    moved = edits.whip(bright, bright, 0.2)
+    assert moved[0, 30, 0] == 0 and moved[0, 18, 0] > 0 and moved.max() < 255
+
+
+@pytest.mark.parametrize("tier, kinds", [
+    ("crossfades", {"fade"}), ("transitions", {"slide", "whip", "wipe"}), ("jumpcuts", None)])
+def test_how_stretches_go_over(tier, kinds):
+    chosen = [edits.choose_transition(tier, np.random.default_rng(seed)) for seed in range(20)]
+    if kinds is None:
+        assert chosen == [None] * 20
+    else:
+        assert {mix.__name__ for mix, _ in chosen} == kinds
+        assert {count for _, count in chosen} == set(edits.GOING_OVER)
+
+
 def test_a_duet_shows_both_videos_whole():
     frames, others = ([np.full((40, 60, 3), base + index, np.uint8) for index in range(4)]
                       for base in (10, 100))

@@ -209,7 +209,7 @@ def test_mouth_moves_and_nothing_else(detector, astronaut):
 
 @pytest.mark.parametrize("tier", ["clean", "temporal", "extreme", "reversed", "dropped", "c40",
                                   "stitched", "short", "rewound", "montage", "lowfps",
-                                  "farrate", "jumpcuts", "flipcuts", "crossfades"])
+                                  "farrate", "jumpcuts", "flipcuts", "crossfades", "transitions"])
 def test_fakes_show_the_frames_that_the_truth_says(clips, tmp_path, tier):
     summary = make_fakes.main(clips, tmp_path, 1, seed=4, tiers=[tier], lengths=[30], absent=0.0)
     assert not summary.failed and len(summary.done) == 2
@@ -222,7 +222,7 @@ def test_fakes_show_the_frames_that_the_truth_says(clips, tmp_path, tier):
         assert probe(tmp_path / "fake_data" / row["fake"]).fps == pytest.approx(25 / slower)
         first, last = int(row["fake_start_frame"]), int(row["fake_end_frame"])
         start, end, speed = int(row["start_frame"]), int(row["end_frame"]), float(row["speed"])
-        if tier == "crossfades":  # a fade shows two numbers at once
+        if tier in ("crossfades", "transitions"):  # which show two numbers at once
             within = 5 * (first > 0), 5 * (last + 1 < len(shown))
             first, start, last, end = (first + within[0], start + within[0], last - within[1],
                                        end - within[1])
@@ -231,12 +231,6 @@ def test_fakes_show_the_frames_that_the_truth_says(clips, tmp_path, tier):
             steps = np.floor(np.arange(last - first + 1) * abs(speed) + 0.5)
             expected = start + steps if speed > 0 else (shown[last] + steps)[::-1]
             assert shown[first:last + 1] == expected.tolist()
-
-
-def test_a_fade_shows_two_stretches_at_a_time():
-    frames, part = ([np.full((2, 2, 3), value, np.uint8)] * 20 for value in (0, 100))
-    levels = [int(frame[0, 0, 0]) for frame in edits.fade_over(frames, part, 4)]
-    assert levels == [0] * 16 + [20, 40, 60, 80] + [100] * 16
 
 
 def test_a_split_screen_shows_two_clips_at_a_time(clips, tmp_path):

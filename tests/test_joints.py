@@ -156,6 +156,12 @@ def test_stretches_that_would_be_elsewhere_stay(film, changed):
     assert joined_by_pictures(before, fake_of(shown_of(film)), trace, reader(film)) == before
 
 
+def test_stretches_with_something_between_them_are_not_joined(monkeypatch):
+    monkeypatch.setattr(joints, "find_joint", None)
+    before = [answer_of(0, CUT - 2, 0), answer_of(CUT, 2 * CUT - 1, BEHIND)]
+    assert joined_by_pictures(before, fake_of([None] * 2 * CUT), None, None) == before
+
+
 @pytest.mark.parametrize("changed", [{"verdict": "ambiguous"}, {"fits": AGREES - 0.01}])
 def test_what_is_not_traced_or_laid_on_its_source_is_not_looked_at(monkeypatch, changed):
     monkeypatch.setattr(joints, "find_joint", None)
@@ -173,6 +179,13 @@ def test_a_source_that_cannot_be_read_moves_nothing(film):
 @pytest.mark.parametrize("changed, there", [
     ({}, True), ({"start_frame": 106}, True), ({"start_frame": 107}, False),
     ({"start_frame": 110, "fake_start_frame": 10}, True), ({"rate": -1.0}, False),
-    ({"source": "other.mp4"}, False), ({"flip": 1}, False), ({"verdict": "no_source"}, False)])
+    ({"source": "other.mp4"}, False), ({"flip": 1}, False), ({"verdict": "no_source"}, False),
+    ({"confidence": 0.91}, True), ({"confidence": 0.89}, False)])
 def test_whether_a_stretch_is_still_there(changed, there):
     assert is_still_there(FIRST, replace(FIRST, **changed)) == there
+
+
+def test_hardly_any_doubt_is_none():
+    sure = replace(FIRST, confidence=0.999)
+    assert is_still_there(sure, replace(sure, confidence=0.981))
+    assert not is_still_there(sure, replace(sure, confidence=0.979))

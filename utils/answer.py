@@ -152,8 +152,12 @@ def sources_of(parts: Sequence[dict]) -> list[str]:
 
 def _sure(rows: list[Trace]) -> list[Trace]:
     """Those that are traced, and surely enough to cut a fake for them."""
-    return [row for row in rows
-            if row.verdict == decision.TRACED and row.confidence >= SURE_PART]
+    return [row for row in rows if is_sure(row)]
+
+
+def is_sure(row: Trace) -> bool:
+    """Whether a stretch is traced, and surely enough to cut a fake for it."""
+    return row.verdict == decision.TRACED and row.confidence >= SURE_PART
 
 
 def says_more(steadied: list[Trace], shown: list[Trace]) -> bool:
@@ -161,7 +165,11 @@ def says_more(steadied: list[Trace], shown: list[Trace]) -> bool:
 
     They trace more of its frames; or as many, and leave much less doubt; or, where neither traces
     any, a place is more probable: than anything else, if the others say that no source is here.
+    Never where they lead away from a place that is sure as it is shown, and moves like the fake.
     """
+    clear = [row for row in shown if is_sure(row) and clearly_traced([row])]
+    if not all(any(_same_place(row, other) for other in steadied) for row in clear):
+        return False
     traced = [_frames_of(rows, decision.TRACED) for rows in (steadied, shown)]
     if traced[0] != traced[1]:
         return traced[0] > traced[1]
@@ -204,6 +212,17 @@ def _mean(parts: list[Trace], column: str) -> float:
     return float(np.average([getattr(part, column) for part in parts],
                             weights=[part.fake_end_frame - part.fake_start_frame + 1
                                      for part in parts]))
+
+
+def _same_place(one: Trace, other: Trace) -> bool:
+    """Whether a stretch, at the middle of another one, shows what that one does."""
+    middle = (one.fake_start_frame + one.fake_end_frame) // 2
+    if other.start_frame is None or (one.source, one.flip, one.rate > 0) != (
+            other.source, other.flip, other.rate > 0) or not (
+            other.fake_start_frame <= middle <= other.fake_end_frame):
+        return False
+    places = [row.start_frame + row.rate * (middle - row.fake_start_frame) for row in (one, other)]
+    return abs(places[0] - places[1]) <= SAME_RUN
 
 
 def runs_on(one: Trace, other: Trace) -> bool:

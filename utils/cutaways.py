@@ -6,7 +6,7 @@ they were not there. So motion alone takes them for a part of the person that ha
 do not: along the place of the whole fake, those of the source agree with the fake's but for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -76,18 +76,23 @@ def to_the_frame(place: Found, fake: Fake, stretches: Sequence[Ends], shown: Seq
     return [(first, end - 1) for first, end in zip(edges, edges[1:])]
 
 
-def agreements(place: Found, fake: Fake, moments: Sequence[int],
-               read_source: ReadSource) -> np.ndarray:
-    """How well the pictures of a fake at some positions lie on those of its source along a place of
-    the whole, [n], -1 to 1. Raises VideoError."""
-    at, record, flip = alignment_of(place), fake.record, bool(place.view.flip)
+def agreements(place: Found, fake: Fake, moments: Sequence[int], read_source: ReadSource,
+               at: Callable[[int], int] | None = None) -> np.ndarray:
+    """How well the pictures of a fake at some positions lie on those of its source along a place,
+    [n], -1 to 1.
+
+    at: position -> frame of the source; as the place has it if it is one of the whole fake. Raises
+    VideoError.
+    """
+    at = at or alignment_of(place).__getitem__
+    record, flip = fake.record, bool(place.view.flip)
     sources = {frame.index: shrunk(frame.image)
-               for frame in read_source(place.view.source, {at[moment] for moment in moments})}
+               for frame in read_source(place.view.source, {at(moment) for moment in moments})}
     found = []
     for moment in moments:
-        if at[moment] not in sources:
-            raise VideoError(f"{place.view.source.file}: frame {at[moment]} cannot be decoded")
-        picture, source = fake.pictures.read(fake.frames[moment]), sources[at[moment]]
+        if at(moment) not in sources:
+            raise VideoError(f"{place.view.source.file}: frame {at(moment)} cannot be decoded")
+        picture, source = fake.pictures.read(fake.frames[moment]), sources[at(moment)]
         scales = (picture.shape[1] / record.width,
                   source.shape[1] / place.view.source.record.width)
         found.append(find_mapping([picture], [source], flip,

@@ -32,6 +32,7 @@ APART = 1.0  # mean square, in units of the noise, by which the pictures of two 
 # least where they tell a joint; and
 CLEARLY = 0.04  # by how much less is left then, in all; set by hand, both, on jump cuts and fades of
 # 15 clips that are not used for measuring
+MORE_DOUBT, NO_DOUBT = 2.0, 0.02  # times as much doubt, and doubt, that other ends may leave
 
 
 def joined_by_pictures(answers: Sequence[dict], fake: Fake, trace: Callable[[Ends, dict], dict],
@@ -47,8 +48,10 @@ def joined_by_pictures(answers: Sequence[dict], fake: Fake, trace: Callable[[End
         pair = joined[number - 1:number + 1]
         if not all(_is_laid(one) for one in pair):
             continue
-        sides = [Side(one["best"], one["trace"].rate, *(position[frame] for frame in (
-            one["trace"].fake_start_frame, one["trace"].fake_end_frame))) for one in pair]
+        sides = [Side.of(one, [position[frame] for frame in (
+            one["trace"].fake_start_frame, one["trace"].fake_end_frame)]) for one in pair]
+        if sides[0].last + 1 != sides[1].first:
+            continue
         try:
             joint = find_joint(*sides, fake, read_source)
         except VideoError:
@@ -69,9 +72,11 @@ def _is_laid(one: dict) -> bool:
 
 
 def is_still_there(before: Trace, after: Trace) -> bool:
-    """Whether a stretch is traced to the same place with other ends."""
+    """Whether a stretch is traced to the same place with other ends, and about as surely."""
     if after.verdict != decision.TRACED or (before.source, before.flip, before.rate > 0) != (
             after.source, after.flip, after.rate > 0):
+        return False
+    if 1 - after.confidence > max(MORE_DOUBT * (1 - before.confidence), NO_DOUBT):
         return False
     expected = before.start_frame + before.rate * (after.fake_start_frame - before.fake_start_frame)
     return abs(after.start_frame - expected) <= SAME_RUN
@@ -85,6 +90,11 @@ class Side:
     rate: float  # source frames per fake frame, negative backwards
     first: int  # positions among the fake's frames
     last: int
+
+    @classmethod
+    def of(cls, one: dict, ends: Sequence[int]) -> "Side":
+        """Of the answer for a stretch that has a place; ends: its first and last position."""
+        return cls(one["best"], one["trace"].rate, *ends)
 
     def source_frame(self, position: int) -> int:
         """Frame of the source at a position in the fake, also beyond the stretch's ends."""

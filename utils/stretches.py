@@ -18,6 +18,7 @@ from utils.held_pixels import VERY_COARSE
 from utils.joints import is_still_there, joined_by_pictures
 from utils.paths import (MIN_STRETCH, clearly_seen, cut_prices, find_stretches, seen_stretches,
                          torn_stretches, unfit_stretches)
+from utils.transitions import without_transitions
 from utils.views import View, explained, gain_tables
 
 Mirrored = Callable[[str], list[View]]
@@ -56,12 +57,21 @@ def _cut_up(whole: dict, views: list[View], fake: Fake,
     def mirrored_part(ends: Ends) -> Mirrored:
         return lambda name: [view.part(*ends) for view in mirrored(name)]
 
-    def traced(stretches: list[Ends]) -> list[dict]:
+    def traced(stretches: list[Ends]) -> tuple[list[dict], list[Ends]]:
         parts = [trace(*part_of(ends)) for ends in stretches]
         sources = answer.sources_of(parts)
-        return [either_way(part, *part_of(ends), trace, [
-            view for name in sources for view in mirrored_part(ends)(name)])
-                for part, ends in zip(parts, stretches)]
+
+        def either(ends: Ends, part: dict) -> dict:
+            return either_way(part, *part_of(ends), trace, [
+                view for name in sources for view in mirrored_part(ends)(name)])
+
+        for number, ends in enumerate(stretches if sources else []):
+            parts[number] = either(ends, parts[number])
+            if not answer.is_sure(parts[number]["trace"]):
+                parts[number], stretches[number] = without_transitions(
+                    parts[number], ends, fake, lambda ends: either(ends, trace(*part_of(ends))),
+                    read_source)
+        return parts, stretches
 
     best, prices = whole["best"], cut_prices(fake.motion.poses.grey)
     seen = seen_stretches(prices)
@@ -75,11 +85,11 @@ def _cut_up(whole: dict, views: list[View], fake: Fake,
         trials.append(torn_stretches(*explained(best), prices))
     if fake.unchanged() >= VERY_COARSE:
         trials = [stretches for stretches in trials if clearly_seen(stretches, prices)]
-    for number, stretches in enumerate(trials):
-        if len(stretches) < 2 or stretches in trials[:number]:
+    for number, trial in enumerate(trials):
+        if len(trial) < 2 or trial in trials[:number]:
             continue
-        parts = traced(stretches)
-        if (answer.tells_more(answer.rows_of(parts), whole["trace"]) or stretches is uncut
+        parts, stretches = traced(list(trial))
+        if (answer.tells_more(answer.rows_of(parts), whole["trace"]) or trial is uncut
                 and answer.shows_something_else(parts, shown, whole["trace"])):
             ends_of, answers = dict(zip(map(id, parts), stretches)), []
             for part in answer.rejected_joined(parts, stretches,
