@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks import edits
 from clips import empty_frames, person_frames, set_matrix, write_clip
 from project import again
 from utils.tables import read_table
@@ -11,6 +12,7 @@ from utils.tables import read_table
 FRAMES, CUT, START = 80, 40, 17
 PLACES = ("brick", "rocket", "gravel")
 LONGER, CUTAWAY = 60, slice(20, 42)  # a fake, and its frames that show a meadow, or are mirrored
+FADED, OVER = ((1, 25), (38, 32), (12, 28)), 6  # stretches (start, frames) of a fake; frames of both
 LEFT_OUT = np.delete(np.arange(START, START + CUT), [4, 5, 6, 7, 13, 14, 20, 25, 26, 27, 33])
 
 
@@ -41,6 +43,12 @@ def root(tmp_path_factory):
     write_clip(fakes / "mirrored.mp4", [
         frame[:, ::-1] if CUTAWAY.start <= at < CUTAWAY.stop else frame
         for at, frame in enumerate(films[0][START:START + LONGER])])
+    stretches = [films[0][start:start + count] for start, count in FADED]
+    for name, mix in (("faded", edits.fade), ("slid", edits.slide)):
+        shown = stretches[0]
+        for part in stretches[1:]:
+            shown = edits.go_over(shown, part, (mix, OVER))
+        write_clip(fakes / f"{name}.mp4", shown)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         again(1, 2, 3, 4, 5)
@@ -86,3 +94,17 @@ def test_a_stretch_of_a_fake_that_is_mirrored_is_traced_with_the_others(root):
             if row["fake"] == "mirrored.mp4"]
     assert told == [("traced", "brick.mp4", turned, first, last, START + first, START + last)
                     for turned, first, last in ((0, 0, 19), (1, 20, 41), (0, 42, 59))]
+
+
+@pytest.mark.parametrize("fake, within", [("faded.mp4", 0), ("slid.mp4", OVER)])
+def test_a_stretch_ends_where_the_fake_goes_over_into_the_next(root, fake, within):
+    """At its middle, or anywhere in it, where neither picture stays in its place."""
+    rows = [row for row in read_table(root / "step5_flow_trace/traces.csv") if row["fake"] == fake]
+    assert [(row["verdict"], row["source"]) for row in rows] == [("traced", "brick.mp4")] * 3
+    first = 0
+    for row, (start, count) in zip(rows, FADED):
+        ends = [first + OVER // 2 * (first > 0), first + count - 1 - OVER // 2 * (row != rows[-1])]
+        found = [int(row[f"fake_{name}_frame"]) for name in ("start", "end")]
+        assert np.abs(np.subtract(found, ends)).max() <= within
+        assert int(row["start_frame"]) - found[0] == start - first
+        first += count - OVER

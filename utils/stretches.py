@@ -5,8 +5,9 @@ changes over to another place, where the pictures are seen to jump, and where th
 or ends to fit. The first trial whose parts say more than the whole is taken; a part that is not
 clear then, or runs at an unusual rate, may be joined itself: a rate of its own bridges what was left
 out between two stretches, too. One that is not clear beside others that are traced is compared the
-other way round, too: pictures are mirrored to hide that the one before goes on. In the end pictures
-move the cuts (utils/joints.py).
+other way round, for pictures are mirrored to hide that the one before goes on, and without the
+frames of a transition at its ends (utils/transitions.py). In the end pictures move the cuts
+(utils/joints.py).
 """
 
 from collections.abc import Callable
