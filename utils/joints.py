@@ -129,11 +129,12 @@ def find_joint(before: Side, behind: Side, fake: Fake, read_source: ReadSource) 
     now = behind.first
     around = range(max(before.first, now - REACH), min(behind.last + 1, now + REACH))
     scale = SIDE / max(fake.record.width, fake.record.height)
-    size = round(fake.record.width * scale), round(fake.record.height * scale)
+    width, height = (max(1, round(side * scale)) for side in (fake.record.width,
+                                                              fake.record.height))
     shown = np.stack([cv2.resize(
-        cv2.cvtColor(fake.pictures.read(fake.frames[position]), cv2.COLOR_BGR2GRAY), size,
+        cv2.cvtColor(fake.pictures.read(fake.frames[position]), cv2.COLOR_BGR2GRAY), (width, height),
         interpolation=cv2.INTER_AREA) for position in around]).astype(np.float32)
-    sides = [side.laid(around, fake, size, read_source) for side in (before, behind)]
+    sides = [side.laid(around, fake, (width, height), read_source) for side in (before, behind)]
     covered = sides[0][1] & sides[1][1]
     at = now - around.start
     low, high = _compared_around(covered.any(axis=(1, 2)), at)
