@@ -9,7 +9,7 @@ import pytest
 from test_answer import FIRST, WHOLE
 from utils import transitions
 from utils.matching import Alignment
-from utils.transitions import DOUBTFUL, LONGEST, without_transitions
+from utils.transitions import DOUBTFUL, LONGEST, without_pieces, without_transitions
 from utils.video import VideoError
 from utils.views import Found
 
@@ -87,6 +87,28 @@ def test_frames_that_a_source_does_not_have_are_none_of_it(monkeypatch):
     agree_in(monkeypatch, range(LENGTH))
     trace, _ = tracer(range(LENGTH), frames=80 + 55)
     assert without_transitions(UNCLEAR, ENDS, FAKE, trace, None)[1] == (20, 54)
+
+
+@pytest.mark.parametrize("changed, lengths, kept", [
+    ({}, [10, 10, 10], [0, 2]), ({"verdict": "ambiguous"}, [10, 8, 10, 8, 10], [0, 2, 4]),
+    ({"verdict": "traced", "confidence": 0.3}, [10, 8, 10], [0, 2]),
+    ({}, [10, 11, 10], [0, 1, 2]), ({"verdict": "traced", "confidence": 0.9}, [9, 9, 9], [0, 1, 2]),
+    ({}, [20, 9], [0, 1])])
+def test_a_transition_is_no_part_of_its_own(changed, lengths, kept):
+    """Every second part is one, or is changed."""
+    ends = np.cumsum([0, *lengths])
+    none = SimpleNamespace(hypothesis=SimpleNamespace(pictures_agree=False))
+    parts = [{"best": none if number % 4 == 1 else None, "trace": replace(
+        WHOLE if number % 2 else FIRST, fake_start_frame=int(first), fake_end_frame=int(last) - 1,
+        **(changed if number % 2 else {}))} for number, (first, last) in enumerate(
+            zip(ends, ends[1:]))]
+    assert without_pieces(parts) == [parts[number] for number in kept]
+    seen = SimpleNamespace(hypothesis=SimpleNamespace(pictures_agree=True))
+    agreeing = [part | {"best": seen} for part in parts]
+    assert without_pieces(agreeing) == agreeing
+    for other in parts[::2]:  # are not sure, either
+        other["trace"] = replace(other["trace"], confidence=0.5)
+    assert without_pieces(parts) == parts
 
 
 def test_a_source_that_cannot_be_read_leaves_the_middle(monkeypatch):

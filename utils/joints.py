@@ -30,8 +30,8 @@ SIDE = 160  # pixels of the longer side at which pictures are compared
 NOISE_SIGMA = 2.0  # pixels over which the noise of a pixel is averaged
 APART = 1.0  # mean square, in units of the noise, by which the pictures of two places differ at
 # least where they tell a joint; and
-CLEARLY = 0.04  # by how much less is left then, in all; set by hand, both, on jump cuts and fades of
-# 15 clips that are not used for measuring
+CLEARLY = 0.04  # by how much less is left then, in all; set by hand, both, on jump cuts and fades
+# of 15 clips that are not used for measuring
 MORE_DOUBT, NO_DOUBT = 2.0, 0.02  # times as much doubt, and doubt, that other ends may leave
 
 
@@ -132,8 +132,8 @@ def find_joint(before: Side, behind: Side, fake: Fake, read_source: ReadSource) 
     width, height = (max(1, round(side * scale)) for side in (fake.record.width,
                                                               fake.record.height))
     shown = np.stack([cv2.resize(
-        cv2.cvtColor(fake.pictures.read(fake.frames[position]), cv2.COLOR_BGR2GRAY), (width, height),
-        interpolation=cv2.INTER_AREA) for position in around]).astype(np.float32)
+        cv2.cvtColor(fake.pictures.read(fake.frames[position]), cv2.COLOR_BGR2GRAY),
+        (width, height), interpolation=cv2.INTER_AREA) for position in around]).astype(np.float32)
     sides = [side.laid(around, fake, (width, height), read_source) for side in (before, behind)]
     covered = sides[0][1] & sides[1][1]
     at = now - around.start

@@ -19,7 +19,7 @@ from utils.held_pixels import VERY_COARSE
 from utils.joints import is_still_there, joined_by_pictures
 from utils.paths import (MIN_STRETCH, clearly_seen, cut_prices, find_stretches, seen_stretches,
                          torn_stretches, unfit_stretches)
-from utils.transitions import without_transitions
+from utils.transitions import without_pieces, without_transitions
 from utils.views import View, explained, gain_tables
 
 Mirrored = Callable[[str], list[View]]
@@ -45,7 +45,8 @@ def in_stretches(whole: dict, views: list[View], fake: Fake,
         return part | trace([view.part(*ends) for view in used], fake.part(*ends))
 
     parts = _cut_up(whole, views, fake, trace, read_source, mirrored)
-    return joined_by_pictures(needed_cuts(parts, fake, again), fake, again, read_source)
+    return joined_by_pictures(needed_cuts(without_pieces(parts), fake, again), fake, again,
+                              read_source)
 
 
 def _cut_up(whole: dict, views: list[View], fake: Fake,

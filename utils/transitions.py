@@ -2,10 +2,11 @@
 next.
 
 They move far more than any person and show neither stretch as it is, so that a part they belong to
-fits nowhere. Without them it does; then its pictures tell how far it goes.
+fits nowhere. Without them it does; then its pictures tell how far it goes. As a part of its own a
+transition says nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -18,8 +19,8 @@ from utils.video import VideoError
 LONGEST, SHORTEST = 10, 4  # frames of a transition, at an end of a part
 LEFT = 12  # frames of a part that have to be left without them
 DOUBTFUL = 2  # frames at an end that may belong to a transition though their pictures agree
-AS_GOOD = 0.85  # of how well most of its pictures agree, from which on a frame belongs to a stretch;
-# set by hand, on transitions of 15 clips that are not used for measuring
+AS_GOOD = 0.85  # of how well most of its pictures agree, from which on a frame belongs to a
+# stretch; set by hand, on transitions of 15 clips that are not used for measuring
 
 
 def without_transitions(part: dict, ends: Ends, fake: Fake, trace: Callable[[Ends], dict],
@@ -27,7 +28,8 @@ def without_transitions(part: dict, ends: Ends, fake: Fake, trace: Callable[[End
     """The answer for a part of a fake without the frames at its ends that show something in
     between, if it is surely traced so, and the ends of what is left; else both as they are.
 
-    ends: first and last position among the fake's frames, inclusive; trace: such ends -> the answer.
+    ends: first and last position among the fake's frames, inclusive; trace: such ends -> the
+    answer.
     """
     first, last = ends
     most = min(LONGEST, (last - first + 1 - LEFT) // 2)
@@ -47,6 +49,20 @@ def without_transitions(part: dict, ends: Ends, fake: Fake, trace: Callable[[End
         if answer.is_sure(again["trace"]) and is_still_there(found["trace"], again["trace"]):
             return again, some
     return found, inner
+
+
+def without_pieces(parts: Sequence[dict]) -> list[dict]:
+    """Parts of a fake, but for those no longer than a transition, between two that are surely
+    traced, that are not, and whose pictures agree with no place's."""
+    rows = answer.rows_of(parts)
+
+    def between(number: int) -> bool:
+        row, best = rows[number], parts[number]["best"]
+        return (not answer.is_sure(row) and row.fake_end_frame - row.fake_start_frame < LONGEST
+                and not (best and best.hypothesis.pictures_agree)
+                and 0 < number < len(rows) - 1
+                and answer.is_sure(rows[number - 1]) and answer.is_sure(rows[number + 1]))
+    return [part for number, part in enumerate(parts) if not between(number)]
 
 
 def _as_far_as_it_goes(inner: Side, ends: Ends, fake: Fake, read_source: ReadSource) -> Ends:
