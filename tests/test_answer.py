@@ -10,6 +10,7 @@ from utils.answer import (CLEAR_MOTION, STANDS_STILL, SURE_PART, clearly_traced,
                           shows_something_else, tells_more)
 from utils.decision import Hypothesis
 from utils.tables import Trace
+from utils.views import FITS_WELL
 
 WHOLE = Trace(fake="a.mp4", fake_start_frame=0, fake_end_frame=59, verdict="no_source",
               source=None, start_frame=None, end_frame=None, start_time_s=None, end_time_s=None,
@@ -149,11 +150,11 @@ def test_a_steadied_fake_that_says_the_same(one):
     ({"start_frame": 107, "end_frame": 166}, False), ({"source": "t.mp4"}, False),
     ({"flip": 1}, False), ({"fake_start_frame": 15, "start_frame": 115}, False)])
 def test_nothing_leads_away_from_a_place_that_is_sure_and_moves_alike(changed, more):
-    clear = replace(FIRST, motion_score=CLEAR_MOTION)
-    shown = [clear, replace(UNPLACED, fake_start_frame=30)]
+    sure = replace(FIRST, motion_score=FITS_WELL)
+    shown = [sure, replace(UNPLACED, fake_start_frame=30)]
     assert says_more([replace(TRACED, **changed)], shown) == more
-    for unsure in ({"motion_score": CLEAR_MOTION - 0.01}, {"confidence": SURE_PART - 0.01}):
-        assert says_more([replace(TRACED, **changed)], [replace(clear, **unsure), shown[1]])
+    for unsure in ({"motion_score": FITS_WELL - 0.01}, {"confidence": SURE_PART - 0.01}):
+        assert says_more([replace(TRACED, **changed)], [replace(sure, **unsure), shown[1]])
 
 
 def test_a_little_less_doubt_is_not_more():

@@ -8,6 +8,7 @@ import pytest
 
 from test_answer import FIRST, WHOLE
 from utils import transitions
+from utils.answer import CLEAR_MOTION
 from utils.matching import Alignment
 from utils.transitions import DOUBTFUL, LONGEST, without_pieces, without_transitions
 from utils.video import VideoError
@@ -61,6 +62,19 @@ def test_a_frame_that_agrees_may_belong_to_a_transition(monkeypatch, more):
     _, ends = without_transitions(UNCLEAR, ENDS, FAKE, trace, None)
     assert ends == ((27, 52) if more <= DOUBTFUL else (30, 49))
     assert len(asked) <= DOUBTFUL + 2
+
+
+@pytest.mark.parametrize("motion, kept", [(CLEAR_MOTION, False), (CLEAR_MOTION - 0.01, True)])
+def test_a_part_that_is_sure_already_has_to_be_clear_without_them(monkeypatch, motion, kept):
+    agree_in(monkeypatch, range(27, 53))
+    trace, _ = tracer(range(LENGTH))
+    sure = {"trace": replace(FIRST, motion_score=0.8)}
+
+    def again(ends: tuple[int, int]) -> dict:
+        found = trace(ends)
+        return found | {"trace": replace(found["trace"], motion_score=motion)}
+    part, ends = without_transitions(sure, ENDS, FAKE, again, None)
+    assert (part is sure) == (ends == ENDS) == kept
 
 
 def test_what_fits_nowhere_stays(monkeypatch):

@@ -10,7 +10,7 @@ from utils.decision import Hypothesis
 from utils.registration import MIN_INLIERS
 from utils.source_motion import IndexedSource
 from utils.tables import Trace
-from utils.views import SAME_RATE, Found
+from utils.views import FITS_WELL, SAME_RATE, Found
 
 SAME_RUN = 6  # frames by which a stretch may miss where the one before was going
 LESS_DOUBT = 0.5  # share of the doubt in the frames of a fake as it is, that steadying it may leave
@@ -165,10 +165,10 @@ def says_more(steadied: list[Trace], shown: list[Trace]) -> bool:
 
     They trace more of its frames; or as many, and leave much less doubt; or, where neither traces
     any, a place is more probable: than anything else, if the others say that no source is here.
-    Never where they lead away from a place that is sure as it is shown, and moves like the fake.
+    Never where they lead away from a place that is sure as it is shown, and whose motion fits well.
     """
-    clear = [row for row in shown if is_sure(row) and clearly_traced([row])]
-    if not all(any(_same_place(row, other) for other in steadied) for row in clear):
+    sure = [row for row in shown if is_sure(row) and row.motion_score >= FITS_WELL]
+    if not all(any(_same_place(row, other) for other in steadied) for row in sure):
         return False
     traced = [_frames_of(rows, decision.TRACED) for rows in (steadied, shown)]
     if traced[0] != traced[1]:

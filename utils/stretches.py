@@ -69,7 +69,7 @@ def _cut_up(whole: dict, views: list[View], fake: Fake,
 
         for number, ends in enumerate(stretches if sources else []):
             parts[number] = either(ends, parts[number])
-            if not answer.is_sure(parts[number]["trace"]):
+            if not answer.clearly_traced([parts[number]["trace"]]):
                 parts[number], stretches[number] = without_transitions(
                     parts[number], ends, fake, lambda ends: either(ends, trace(*part_of(ends))),
                     read_source)

@@ -26,7 +26,8 @@ AS_GOOD = 0.85  # of how well most of its pictures agree, from which on a frame 
 def without_transitions(part: dict, ends: Ends, fake: Fake, trace: Callable[[Ends], dict],
                         read_source: ReadSource) -> tuple[dict, Ends]:
     """The answer for a part of a fake without the frames at its ends that show something in
-    between, if it is surely traced so, and the ends of what is left; else both as they are.
+    between, if it is surely traced so, and clearly where it was already, and the ends of what is
+    left; else both as they are.
 
     ends: first and last position among the fake's frames, inclusive; trace: such ends -> the
     answer.
@@ -37,7 +38,8 @@ def without_transitions(part: dict, ends: Ends, fake: Fake, trace: Callable[[End
     if most < SHORTEST or inner == ends:
         return part, ends
     found = trace(inner)
-    if not answer.is_sure(found["trace"]):
+    row = found["trace"]
+    if not answer.is_sure(row) or answer.is_sure(part["trace"]) and not answer.clearly_traced([row]):
         return part, ends
     try:
         wider = _as_far_as_it_goes(Side.of(found, inner), ends, fake, read_source)
