@@ -77,6 +77,18 @@ def test_a_part_that_is_sure_already_has_to_be_clear_without_them(monkeypatch, m
     assert (part is sure) == (ends == ENDS) == kept
 
 
+@pytest.mark.parametrize("worse, ends_found", [(0.02, (25, 54)), (0.04, (27, 52))])
+def test_frames_with_which_motion_fits_worse_belong_to_a_transition(monkeypatch, worse, ends_found):
+    agree_in(monkeypatch, range(25, 55))
+    trace, _ = tracer(range(LENGTH))
+
+    def again(ends: tuple[int, int]) -> dict:
+        found = trace(ends)
+        less = worse * (ends[0] < 27)
+        return found | {"trace": replace(found["trace"], motion_score=0.95 - less)}
+    assert without_transitions(UNCLEAR, ENDS, FAKE, again, None)[1] == ends_found
+
+
 def test_what_fits_nowhere_stays(monkeypatch):
     monkeypatch.setattr(transitions, "agreements", None)
     trace, asked = tracer(range(0))

@@ -18,7 +18,8 @@ from utils.video import VideoError
 
 LONGEST, SHORTEST = 10, 4  # frames of a transition, at an end of a part
 LEFT = 12  # frames of a part that have to be left without them
-DOUBTFUL = 2  # frames at an end that may belong to a transition though their pictures agree
+DOUBTFUL = 2  # frames at an end that may belong to a transition though their pictures agree: then
+LESS_MOTION = 0.03  # by more than this is the motion score worse with them
 AS_GOOD = 0.85  # of how well most of its pictures agree, from which on a frame belongs to a
 # stretch; set by hand, on transitions of 15 clips that are not used for measuring
 
@@ -39,7 +40,8 @@ def without_transitions(part: dict, ends: Ends, fake: Fake, trace: Callable[[End
         return part, ends
     found = trace(inner)
     row = found["trace"]
-    if not answer.is_sure(row) or answer.is_sure(part["trace"]) and not answer.clearly_traced([row]):
+    if not answer.is_sure(row) or (answer.is_sure(part["trace"])
+                                   and not answer.clearly_traced([row])):
         return part, ends
     try:
         wider = _as_far_as_it_goes(Side.of(found, inner), ends, fake, read_source)
@@ -48,7 +50,8 @@ def without_transitions(part: dict, ends: Ends, fake: Fake, trace: Callable[[End
     for less in range(DOUBTFUL + 1):
         some = min(wider[0] + less, inner[0]), max(wider[1] - less, inner[1])
         again = trace(some) if some != inner else found
-        if answer.is_sure(again["trace"]) and is_still_there(found["trace"], again["trace"]):
+        if (answer.is_sure(again["trace"]) and is_still_there(row, again["trace"])
+                and again["trace"].motion_score >= row.motion_score - LESS_MOTION):
             return again, some
     return found, inner
 
