@@ -214,12 +214,17 @@ def _mean(parts: list[Trace], column: str) -> float:
                                      for part in parts]))
 
 
+def one_way(one: Trace, other: Trace) -> bool:
+    """Whether two stretches that have places show one source, both mirrored or not, both forwards
+    or backwards."""
+    return (one.source, one.flip, one.rate > 0) == (other.source, other.flip, other.rate > 0)
+
+
 def _same_place(one: Trace, other: Trace) -> bool:
     """Whether a stretch, at the middle of another one, shows what that one does."""
     middle = (one.fake_start_frame + one.fake_end_frame) // 2
-    if other.start_frame is None or (one.source, one.flip, one.rate > 0) != (
-            other.source, other.flip, other.rate > 0) or not (
-            other.fake_start_frame <= middle <= other.fake_end_frame):
+    if (other.start_frame is None or not one_way(one, other)
+            or not other.fake_start_frame <= middle <= other.fake_end_frame):
         return False
     places = [row.start_frame + row.rate * (middle - row.fake_start_frame) for row in (one, other)]
     return abs(places[0] - places[1]) <= SAME_RUN
@@ -235,7 +240,7 @@ def runs_on(one: Trace, other: Trace) -> bool:
 def _goes_on(one: Trace, other: Trace, within: int = SAME_RUN) -> bool:
     """Whether a stretch goes on in the source where the one before would have got to; one that
     turns back there does not."""
-    if (one.source, one.flip, one.rate > 0) != (other.source, other.flip, other.rate > 0):
+    if not one_way(one, other):
         return False
     expected = one.end_frame + (other.fake_start_frame - one.fake_end_frame) * one.rate
     return abs(other.start_frame - expected) <= within

@@ -9,12 +9,13 @@ little: every pixel counts by its own noise.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from utils import decision
-from utils.answer import SAME_RUN
+from utils.answer import SAME_RUN, one_way
 from utils.clip_mapping import rescaled, shrunk, warp
 from utils.confirm import Fake, ReadSource
 from utils.cutaways import Ends
@@ -73,8 +74,7 @@ def _is_laid(one: dict) -> bool:
 
 def is_still_there(before: Trace, after: Trace) -> bool:
     """Whether a stretch is traced to the same place with other ends, and about as surely."""
-    if after.verdict != decision.TRACED or (before.source, before.flip, before.rate > 0) != (
-            after.source, after.flip, after.rate > 0):
+    if after.verdict != decision.TRACED or not one_way(before, after):
         return False
     if 1 - after.confidence > max(MORE_DOUBT * (1 - before.confidence), NO_DOUBT):
         return False
@@ -96,10 +96,15 @@ class Side:
         """Of the answer for a stretch that has a place; ends: its first and last position."""
         return cls(one["best"], one["trace"].rate, *ends)
 
+    @cached_property
+    def _at(self) -> list[int]:
+        """Frame of the source at every position of the stretch."""
+        return alignment_of(self.best)
+
     def source_frame(self, position: int) -> int:
         """Frame of the source at a position in the fake, also beyond the stretch's ends."""
-        at, inside = alignment_of(self.best), min(max(position, self.first), self.last)
-        return at[inside - self.first] + int(np.floor(self.rate * (position - inside) + 0.5))
+        inside = min(max(position, self.first), self.last)
+        return self._at[inside - self.first] + int(np.floor(self.rate * (position - inside) + 0.5))
 
     def laid(self, positions: Sequence[int], fake: Fake, size: tuple[int, int],
              read_source: ReadSource) -> tuple[np.ndarray, np.ndarray]:
