@@ -98,8 +98,8 @@ def fit_channel(fake: np.ndarray, source: np.ndarray, covered: np.ndarray) -> tu
 def as_bright(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """The sources [T, H, W, 3], every frame as bright and of as much contrast as the fake's."""
     def one(fake: np.ndarray, source: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        gain, offset = fit_channel(over_channels(fake)[None], over_channels(source)[None],
-                                   inside[None])
+        pair = (halved(over_channels(image))[None] for image in (fake, source))
+        gain, offset = fit_channel(*pair, halved(inside.astype(np.float32))[None] == 1)
         return (source * gain + offset).astype(np.float32)
     return np.stack(on_threads(one, fakes, sources, covered)) if len(fakes) else sources
 
@@ -146,23 +146,34 @@ def _excess(fakes: np.ndarray, sources: np.ndarray, covered: np.ndarray, look: L
 
 def _frame_excess(fake: np.ndarray, source: np.ndarray, covered: np.ndarray,
                   noise: np.ndarray) -> np.ndarray:
-    """excess() of one frame: [bands, H, W]."""
-    inside = np.maximum(smooth(covered.astype(np.float32), AREA_SIGMA), 1e-3)
-    rest = np.where(covered[..., None], fake - source, 0)
-    levels = [smooth(rest, sigma) for sigma in BAND_SIGMAS]
+    """excess() of one frame: [bands, H, W]. Half the size holds all that the finest of BAND_SIGMAS
+    leaves."""
+    sigmas, area = np.array(BAND_SIGMAS) / 2, AREA_SIGMA / 2
+    inside = np.maximum(smooth(halved(covered.astype(np.float32)), area), 1e-3)
+    rest, seen = (halved(smooth(image, BAND_SIGMAS[0]))
+                  for image in (np.where(covered[..., None], fake - source, 0), source))
     ratios = []
-    for sigma, fine, coarse, share in zip(BAND_SIGMAS, levels, levels[1:], noise):
-        energy = smooth(over_channels((fine - coarse) ** 2), AREA_SIGMA) / inside
-        expected = share * (smooth(texture(source, sigma), AREA_SIGMA) + TEXTURE_FLOOR)
-        ratios.append(np.where(covered, energy / expected, 0))
+    for sigma, wider, share in zip(sigmas, sigmas[1:], noise):
+        more = np.sqrt(wider**2 - sigma**2)  # of blur, from one to the other
+        coarse = smooth(rest, more)
+        energy = smooth(over_channels((rest - coarse) ** 2), area) / inside
+        expected = share * (smooth(slopes(seen, sigma), area) + TEXTURE_FLOOR)
+        ratio = cv2.resize(energy / expected, covered.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        ratios.append(np.where(covered, ratio, 0))
+        rest, seen = coarse, smooth(seen, more)
     return np.stack(ratios).astype(np.float32)
 
 
-def texture(image: np.ndarray, sigma: float) -> np.ndarray:
-    """[H, W, 3] -> [H, W]: squared levels by which the image changes over a distance sigma."""
-    soft = smooth(image, sigma)
-    slopes = [cv2.Sobel(soft, cv2.CV_32F, *order, scale=sigma / 8) for order in ((1, 0), (0, 1))]
-    return over_channels(slopes[0] ** 2 + slopes[1] ** 2)
+def halved(image: np.ndarray) -> np.ndarray:
+    """The image at half its size."""
+    size = [max(1, side // 2) for side in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def slopes(image: np.ndarray, sigma: float) -> np.ndarray:
+    """[H, W, 3] -> [H, W]: squared levels by which a smooth image changes over a distance sigma."""
+    found = [cv2.Sobel(image, cv2.CV_32F, *order, scale=sigma / 8) for order in ((1, 0), (0, 1))]
+    return over_channels(found[0] ** 2 + found[1] ** 2)
 
 
 def over_channels(image: np.ndarray) -> np.ndarray:

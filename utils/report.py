@@ -28,7 +28,7 @@ from utils.side_by_side import Roots, fake_id, source_facts
 from utils.trace_video import current_video, drop_videos, write_video
 
 TEMPLATES = Path(__file__).parent / "templates"
-PAGE_VERSION = 8  # of the code that makes the pictures; templates are compared by their content
+PAGE_VERSION = 9  # of the code that makes the pictures; templates are compared by their content
 HEAD_BYTES = 400  # of a page, in which its digest stands
 DIGEST = re.compile(rb'name="fpvt-made-with" content="([0-9a-f]{64})"')
 
