@@ -36,10 +36,11 @@ from utils import answer, decision
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures, log,
                          per_thread, pick_device, read_failures, run_batch, run_step)
 from utils.camera_path import camera_path
-from utils.confirm import Fake, confirmed, open_fake
+from utils.confirm import Fake, ReadSource, confirmed, open_fake
 from utils.fake_motion import FakeRoots
 from utils.files import InputError, write_json
 from utils.gone import drop_fakes
+from utils.kept_frames import KeptFrames
 from utils.layout import VideoRecord, fake_result_path, video_folders, video_id_of
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
@@ -84,6 +85,7 @@ class Tools:
     coarse: CoarseIndex | None = None
     no_video: frozenset[str] = frozenset()
     scorer: "AngleScorer | None" = None
+    pictures: ReadSource | None = None  # of sources, for the fake that is worked on
 
     def on_steadied(self, fake_id: str, path: CameraPath) -> "Tools":
         """The same for one fake, whose pictures are steadied along a camera path."""
@@ -197,6 +199,7 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                load: Callable[[str], IndexedSource | None]) -> bool:
     """Decide one fake and write its JSON; False when that was done with the same input."""
     fake_id, record = item
+    tools = replace(tools, pictures=KeptFrames(tools.index.decode))
     candidates = candidates_of(fake_id, tools)
     searched = searched_by_motion(candidates, tools)
     made_with = {"method": METHOD, "record": asdict(record), "settings": tools.index.settings,
@@ -214,7 +217,7 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                      for read in (tools.fake_roots.picture, tools.fake_roots.mask))
     for find in (lambda: (path := camera_path(picture, mask, record.frames)) and Steadying(path),
                  lambda: relative_path(picture, record.frames, record.fps,
-                                       answer.places_of(answers), tools.index.pictures)):
+                                       answer.places_of(answers), tools.pictures)):
         if answer.needs_no_steadying(answers) or not (other := find()):
             continue
         steady = trace_as_shown(fake_id, record, made_with, load, tools, other)
@@ -294,13 +297,13 @@ def trace_stretches(views: list[View], fake: Fake, made_with: dict,
     persons = each_person(whole, views, fake.motion.square,
                           (fake.record.width, fake.record.height), partial(trace, fake=fake))
     return (persons if len(persons) > 1
-            else in_stretches(whole, views, fake, trace, tools.index.pictures, mirrored))
+            else in_stretches(whole, views, fake, trace, tools.pictures, mirrored))
 
 
 def trace_stretch(views: list[View], fake: Fake, made_with: dict,
                   load: Callable[[str], IndexedSource | None], tools: Tools) -> dict:
     """Decide a fake or one stretch of it: its row and the evidence."""
-    found = mark_copies(confirmed(look_closer(find_places(views)), fake, tools.index.pictures,
+    found = mark_copies(confirmed(look_closer(find_places(views)), fake, tools.pictures,
                                   tools.exhaustive))
     hypotheses = [f.hypothesis for f in found]
     unchanged = fake.unchanged() if found else 0.0

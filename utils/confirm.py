@@ -8,8 +8,8 @@ background can, but there the poses run otherwise. The mapping lets flow and pos
 pixel to pixel, and the pictures tell the very frames (utils/in_time.py).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache, partial
 
 import numpy as np
@@ -74,6 +74,8 @@ class Fake:
     look: Callable[[Square], FakeMotion]  # measures another window
     unchanged: Callable[[], float] = lambda: 0.0  # held_pixels.unchanged_share()
     person_found: bool = True  # else all of its picture is compared
+    seen: dict[Hashable, Found] = field(default_factory=dict)  # places that were confirmed, of all
+    # its stretches
 
     def said(self) -> list[str]:
         """In words, what of a whole fake is not compared, and what is in place of a person."""
@@ -151,10 +153,14 @@ def confirmed(found: list[Found], fake: Fake, read_source: ReadSource,
 
     def look_until_certain(positions: list[int]) -> bool:
         for position in positions:
+            one = found[position]
+            key = fake.frames[0], fake.frames[-1], *one.key
             try:
-                done[position] = confirm(found[position], fake, read_source)
+                if key not in fake.seen:
+                    fake.seen[key] = confirm(one, fake, read_source)
             except VideoError:
                 continue
+            done[position] = fake.seen[key]
             others = found[:position] + found[position + 1:]
             if not exhaustive and is_certain(done[position], others):
                 return True

@@ -9,6 +9,7 @@ other as they do from the start, or where a container cannot be sought, VideoRea
 """
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -27,6 +28,24 @@ class _Inexact(Exception):
     """Seeking does not give the frames that decoding from the start gives."""
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """A frame as the decoder gave it; its picture is made when it is asked for."""
+
+    index: int
+    time_s: float
+    raw: av.VideoFrame
+    reader: VideoReader
+
+    @property
+    def nbytes(self) -> int:
+        return sum(plane.buffer_size for plane in self.raw.planes)
+
+    def frame(self) -> Frame:
+        """With its picture. Raises VideoError where it cannot be made."""
+        return Frame(self.index, self.time_s, self.reader.convert(self.raw))
+
+
 def read_frames(path: Path, wanted: Collection[int],
                 times_s: np.ndarray | None = None) -> Iterator[Frame]:
     """Frames with these indices, in order, as VideoReader(path, wanted, threads=1) gives them.
@@ -35,16 +54,30 @@ def read_frames(path: Path, wanted: Collection[int],
     them; None: decode from the start. Frames that cannot be decoded are left out. Raises VideoError
     when the file cannot be read.
     """
-    left = sorted(wanted)
+    return (one.frame() for one in decode_to(path, wanted, times_s) if one.index in wanted)
+
+
+def decode_to(path: Path, wanted: Collection[int],
+              times_s: np.ndarray | None = None) -> Iterator[Decoded]:
+    """These frames, and those that are decoded on the way to them, in order; as read_frames()."""
+    left, last = sorted(wanted), -1
+    for one in _decode_to(path, left, times_s):
+        if one.index > last:  # decoding may begin again before what was given
+            last = one.index
+            yield one
+        if left and last == left[0]:
+            left.pop(0)
+
+
+def _decode_to(path: Path, left: list[int], times_s: np.ndarray | None) -> Iterator[Decoded]:
+    """decode_to(), some frames more than once; left: its caller takes out what it has."""
     try:
         while left and can_seek(times_s, left):
-            for frame in _sought(path, first_run(left), times_s):
-                yield frame
-                left.pop(0)
+            yield from _sought(path, first_run(left), times_s)
     except _Inexact:
         pass
     if left:
-        yield from _from_start(path, left)
+        yield from _from_start(path, left[-1])
 
 
 def can_seek(times_s: np.ndarray | None, wanted: list[int]) -> bool:
@@ -59,15 +92,17 @@ def first_run(wanted: list[int]) -> list[int]:
     return wanted[:gap]
 
 
-def _from_start(path: Path, wanted: list[int]) -> Iterator[Frame]:
-    for frame in VideoReader(path, set(wanted), threads=1):
-        yield frame
-        if frame.index == wanted[-1]:
+def _from_start(path: Path, last: int) -> Iterator[Decoded]:
+    reader = VideoReader(path, threads=1)
+    for index, time_s, raw in reader.raw_frames():
+        yield Decoded(index, time_s, raw, reader)
+        if index == last:
             return
 
 
-def _sought(path: Path, run: list[int], times_s: np.ndarray) -> Iterator[Frame]:
-    """These frames, all of them. Raises _Inexact where seeking does not lead to them."""
+def _sought(path: Path, run: list[int], times_s: np.ndarray) -> Iterator[Decoded]:
+    """These frames, all of them, and those between. Raises _Inexact where seeking does not lead to
+    them."""
     with video.open_container(path) as container:
         stream = video.video_stream(container, path)
         stream.thread_type = "SLICE"  # as VideoReader decodes
@@ -83,9 +118,11 @@ def _sought(path: Path, run: list[int], times_s: np.ndarray) -> Iterator[Frame]:
             numbered = _numbered(frames, times_s, start_s)
             first = next(numbered, None)
             if first is not None and first[0] <= run[0]:
-                for index, raw in _run_of(run, chain([first], numbered)):
-                    yield Frame(index, float(times_s[index]), reader.convert(raw))
-                return
+                for index, raw in chain([first], numbered):
+                    yield Decoded(index, float(times_s[index]), raw, reader)
+                    if index == run[-1]:
+                        return
+                break  # they end before the run does
     raise _Inexact
 
 
@@ -165,17 +202,3 @@ def _numbered(frames: Iterator[av.VideoFrame], times_s: np.ndarray,
                 or abs(times_s[index] - time_s) > SMALLEST_STEP_S / 4):
             raise _Inexact
         yield index, raw
-
-
-def _run_of(run: list[int], numbered: Iterator[tuple[int, av.VideoFrame]]
-            ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Those frames of the run. Raises _Inexact when they end before it does."""
-    wanted = iter(run)
-    index = next(wanted)
-    for number, raw in numbered:
-        if number == index:
-            yield number, raw
-            index = next(wanted, None)
-            if index is None:
-                return
-    raise _Inexact

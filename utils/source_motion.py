@@ -31,9 +31,9 @@ from utils.gone import drop_file
 from utils.layout import VideoRecord, result_path
 from utils.matching import SourceMotion, prepare
 from utils.scene_index import SceneEntry, has_arrays
-from utils.seek import read_frames
+from utils.seek import Decoded, decode_to
 from utils.threads import helpers
-from utils.video import Frame, VideoError, VideoReader
+from utils.video import VideoError, VideoReader
 
 MASK_EVERY = 5  # source frames between two person masks
 MASKS_AHEAD = 4  # pictures of a source that wait for theirs
@@ -172,12 +172,13 @@ class MotionIndex:
         return IndexedSource(record, prepared, arrays["pose"], tuple(arrays["square"]),
                              arrays["times_s"])
 
-    def pictures(self, source: IndexedSource, wanted: Collection[int]) -> Iterator[Frame]:
-        """Frames of a whole source by their numbers, in order; those that cannot be decoded are
-        left out. Raises VideoError when the file cannot be read or is another one."""
+    def decode(self, source: IndexedSource, wanted: Collection[int]) -> Iterator[Decoded]:
+        """Frames of a whole source by their numbers, and those on the way to them, in order; those
+        that cannot be decoded are left out. Raises VideoError when the file cannot be read or is
+        another one."""
         if not self.has_video(source.record):
             raise VideoError(f"{self.video_root}/{source.file}: not the file that step 1 saw")
-        return read_frames(Path(self.video_root) / source.file, wanted, source.all_times_s)
+        return decode_to(Path(self.video_root) / source.file, wanted, source.all_times_s)
 
     def has_video(self, record: VideoRecord) -> bool:
         """Whether a source's video itself is still there, by its size."""

@@ -118,6 +118,12 @@ class VideoReader:
         self._reformatter = VideoReformatter()  # a new one per frame takes longer than its work
 
     def __iter__(self) -> Iterator[Frame]:
+        for index, time_s, raw in self.raw_frames():
+            if self.wanted is None or index in self.wanted:
+                yield Frame(index, time_s, self.convert(raw))
+
+    def raw_frames(self) -> Iterator[tuple[int, float, av.VideoFrame]]:
+        """All frames, whichever are wanted, for convert(): (index, time in seconds, frame)."""
         self.decoded, self._last_s = 0, 0.0
         start_time = None
         with open_container(self.path) as container:
@@ -132,8 +138,7 @@ class VideoReader:
                 if time_s - start_time < self._last_s - RESTART_S:  # of the clock
                     start_time = time_s - self._last_s - 1 / float(rate_of(stream))
                 self._last_s = time_s - start_time
-                if self.wanted is None or index in self.wanted:
-                    yield Frame(index, time_s - start_time, self.convert(raw))
+                yield index, self._last_s, raw
             for _ in in_time(packets, self.path, promised):
                 pass  # the decoder gave up, the container goes on
 

@@ -203,6 +203,14 @@ class Found:
     # starts of a section begin with its first frame
     mapping: ClipMapping | None = None  # how the pictures lie on each other, where they do
 
+    @property
+    def key(self) -> tuple:
+        """What tells it from other places of the same stretch of a fake."""
+        view, place, candidate = self.view, self.alignment, self.view.candidate
+        return (candidate["source"], candidate["flip"], view.flip, view.registered, view.backwards,
+                view.fastest, view.source.first, len(view.source), place.at.tobytes(), place.rate,
+                place.phase, len(self.curve))
+
 
 def look_closer(places: list[Place]) -> list[Found]:
     """Judge all places, refine the best ones and the best one of every verified candidate.
