@@ -19,11 +19,11 @@ from pathlib import Path
 
 from models.segmenter import Segmenter, make_segmenter, person_mask
 from utils.batch import (Summary, add_common_options, add_segmenter_options, keep_failures,
-                         per_thread, pick_device, run_batch, run_step)
+                         per_thread, pick_device, read_failures, run_batch, run_step)
 from utils.files import read_image, write_image
 from utils.geometry import background_region, cut_out
 from utils.gone import drop_folders
-from utils.layout import VideoRecord, frame_name, fresh_folder, video_folders
+from utils.layout import VideoRecord, frame_name, fresh_folder, holds_all, video_folders
 from utils.locks import remove_leftovers
 
 
@@ -46,7 +46,7 @@ def main(frame_root: Path = Path("./step1_source_frames/"),
     drop_folders(back_root, folders)
     summary = run_batch(folders.items(), work, name=lambda item: item[1].file, root=Path(back_root),
                         label="step 2, source backgrounds", workers=workers)
-    keep_failures(back_root, summary)
+    keep_failures(back_root, summary, before=read_failures(frame_root))
     return summary
 
 
@@ -55,9 +55,10 @@ def remove_people(item: tuple[str, VideoRecord], frame_root: Path, back_root: Pa
     """Write the backgrounds of one video; False when its folder was complete already."""
     video_id, frames = item
     record = replace(frames, settings={**frames.settings, **settings})
-    if not overwrite and VideoRecord.read(back_root / video_id) == record:
+    folder = back_root / video_id
+    if not overwrite and VideoRecord.read(folder) == record and holds_all(folder, record):
         return False
-    with fresh_folder(back_root / video_id) as temporary:
+    with fresh_folder(folder) as temporary:
         for index in frames.frames:
             image = read_image(frame_root / video_id / frame_name(index))
             mask = person_mask(segmenters().probability(image))

@@ -28,7 +28,7 @@ import numpy as np
 from models.backgrounds import EMBEDDERS, angular_distance, background_share
 from models.face_detector import FaceDetector
 from utils.batch import (Summary, add_common_options, keep_failures, per_thread, pick_device,
-                         run_batch, run_step)
+                         read_failures, run_batch, run_step)
 from utils.embedding_index import EXACT, EmbeddingIndex, open_index
 from utils.embedding_rows import known_states, source_states
 from utils.files import InputError, read_image, write_json
@@ -98,7 +98,7 @@ def main(fake_back_root: Path = Path("./step3_fake_backs/"),
                        label="step 4, scene trace", workers=workers, root=scene_root / "fakes")
     write_table(scene_root / "scene_ranking.csv", SceneCandidate, rankings(scene_root, fakes))
     traced.failed = {**indexed.failed, **traced.failed}
-    keep_failures(scene_root, traced)
+    keep_failures(scene_root, traced, before=read_failures(source_back_root))
     return traced
 
 

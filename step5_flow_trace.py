@@ -21,7 +21,7 @@ if __name__ == "__main__":  # before the imports that take time
 
 import argparse
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache, partial
@@ -41,7 +41,8 @@ from utils.fake_motion import FakeRoots
 from utils.files import InputError, write_json
 from utils.gone import drop_fakes
 from utils.kept_frames import KeptFrames
-from utils.layout import VideoRecord, fake_result_path, video_folders, video_id_of
+from utils.layout import (FAILED_NAME, VideoRecord, fake_result_path, video_folders,
+                          video_id_of)
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
 from utils.persons import each_person
@@ -159,9 +160,13 @@ def main(video_root: Path = Path("./source_data/"),
     traced.failed = {**indexed.failed, **traced.failed}
     roots = Roots(Path(fake_frame_root), Path(fake_mask_root), Path(fake_rect_root),
                   Path(video_root), tools.trace_root)
-    shown = write_reports(results, roots, read_failures(fake_frame_root) | traced.failed,
-                          report=report, save_video=save_video, workers=workers,
-                          overwrite=overwrite)
+    if missing := missing_sources(scene_root, fakes.values()):
+        log.warning("%s: %d sources could not be read and are not compared; a fake made from one "
+                    "of them ends as no_source", Path(scene_root) / FAILED_NAME, len(missing))
+    shown = write_reports(results, roots,
+                          missing | read_failures(fake_frame_root) | traced.failed,
+                          sources=len(indexed_ids(scene_root)), report=report,
+                          save_video=save_video, workers=workers, overwrite=overwrite)
     traced.failed |= shown.failed
     keep_failures(tools.trace_root, traced)
     verdicts = Counter(row["verdict"] for result in results for row in result["traces"])
@@ -193,6 +198,13 @@ def needed_sources(fakes: dict[str, VideoRecord], tools: Tools) -> set[str]:
         with suppress(InputError):
             needed |= {c["source_id"] for c in candidates_of(fake_id, tools)}
     return needed
+
+
+def missing_sources(scene_root: Path, fakes: Iterable[VideoRecord]) -> dict[str, str]:
+    """Why sources could not be read by the steps before, by name; a fake may have the same."""
+    names = {record.file for record in fakes}  # those that step 4 could not rank
+    return {f"{name} (source)": reason for name, reason in read_failures(scene_root).items()
+            if name not in names}
 
 
 def trace_fake(item: tuple[str, VideoRecord], tools: Tools,

@@ -13,6 +13,7 @@ import pytest
 from bad_files import FINE, REFUSED, corpus
 from clips import numbered_clip
 from models.fetch import sha256_of
+from project import PLAIN, SEEDS, again
 from small_batch import OUTPUTS, ROOT, STEPS
 from utils import video
 from utils.files import read_json
@@ -113,6 +114,21 @@ def test_failures_leave_the_list_when_they_are_mended(tmp_path, monkeypatch):
     numbered_clip(tmp_path / "source_data/bad.mp4", 3)
     assert step1.main().exit_status == 0
     assert not os.path.exists("step1_source_frames/failed.json")
+
+
+def test_a_source_that_failed_stays_on_the_list_of_later_steps(own_copy):
+    """Else a fake made from it ends as no_source, and nobody knows why."""
+    told = read_json(Path("step1_source_frames/failed.json"))
+    assert list(told) == ["broken.mp4"]
+    assert read_json(Path("step2_source_backs/failed.json")) == told
+    assert read_json(Path("step4_scene_trace/failed.json")) == told
+    report = Path("step5_flow_trace/report.html").read_text("utf-8")
+    assert "<b>broken.mp4 (source)</b>" in report and "<b>broken.mp4</b>" in report
+    assert f"compared with {len(SEEDS) + len(PLAIN)} sources" in report
+    Path("source_data/broken.mp4").unlink()
+    again(1, 2, 4, 5)
+    assert not Path("step4_scene_trace/failed.json").exists()
+    assert "(source)" not in Path("step5_flow_trace/report.html").read_text("utf-8")
 
 
 def test_a_run_over_one_file_forgets_no_failure_of_others(tmp_path, monkeypatch):

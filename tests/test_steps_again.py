@@ -112,6 +112,18 @@ def test_a_person_that_was_not_recognised_is_traced_by_the_whole_picture(own_cop
                    if row["fake"] in TRUTH and row["fake"] != SCRIPT)
 
 
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_picture_that_is_gone_or_empty_is_made_again(own_copy, spoil):
+    for number, root, name in ((2, "step2_source_backs", "talk one"),
+                               (3, "step3_fake_masks", Path(SCRIPT).stem)):
+        path = min((own_copy / root / name).glob("*.png"))
+        before = path.read_bytes()
+        spoil(path)
+        summary = again(number)[number]
+        assert [Path(done).stem for done in summary.done] == [name]
+        assert path.read_bytes() == before
+
+
 def test_a_source_that_is_gone_leaves_the_index(own_copy):
     for folder in MADE[:2]:
         shutil.rmtree(own_copy / folder / "talk one")

@@ -8,11 +8,12 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -133,14 +134,17 @@ def one_line(text: str) -> str:
                         text)
 
 
-def keep_failures(root: Path, summary: Summary, partly: bool = False) -> None:
+def keep_failures(root: Path, summary: Summary, partly: bool = False,
+                  before: Mapping[str, str] = MappingProxyType({})) -> None:
     """Write which items failed, and why, to `failed.json` in a step's root; none, no file.
 
-    partly: only some of the items were asked for, and what is known of the others stays.
+    partly: only some of the items were asked for, and what is known of the others stays; before:
+    those that failed in the steps before, so that they are missing here.
     """
     path, known = Path(root) / FAILED_NAME, read_failures(root)
     others = set(known) - {*summary.done, *summary.skipped} if partly else ()
-    failed = dict(sorted(({name: known[name] for name in others} | summary.failed).items()))
+    failed = dict(sorted(({**before} | {name: known[name] for name in others}
+                          | summary.failed).items()))
     if not failed:
         path.unlink(missing_ok=True)
     elif not path.is_file() or known != failed:

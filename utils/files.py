@@ -202,5 +202,6 @@ def read_image(path: Path) -> np.ndarray:
     if image is None and data:  # made by something else
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise InputError(f"{path}: not a readable picture; remove its folder and run again")
+        raise InputError(f"{path}: not a readable picture; remove its folder and run the step "
+                         "that wrote it again")
     return image

@@ -197,13 +197,14 @@ def is_complete(folder: Path, video: VideoFile, settings: dict,
     return (record is not None and record.file == video.name
             and set(found) <= set(record.settings)
             and {k: v for k, v in record.settings.items() if k not in found} == settings
-            and _holds_all(folder, record)
+            and holds_all(folder, record)
             and _same_content(video.path, record, Path(folder) / RECORD_NAME))
 
 
-def _holds_all(folder: Path, record: VideoRecord) -> bool:
-    """Whether the rectangles, or all pictures that a record names, are there."""
-    there = set(os.listdir(folder))
+def holds_all(folder: Path, record: VideoRecord) -> bool:
+    """Whether the rectangles, or all pictures that a record names, are there and not empty."""
+    with os.scandir(folder) as files:
+        there = {file.name for file in files if file.stat().st_size}
     return RECTANGLES_NAME in there or {frame_name(index) for index in record.frames} <= there
 
 

@@ -34,12 +34,13 @@ DIGEST = re.compile(rb'name="fpvt-made-with" content="([0-9a-f]{64})"')
 
 
 def write_reports(results: list[dict], roots: Roots, failed: dict[str, str], *,
-                  report: bool = True, save_video: bool = False, workers: int = 0,
-                  overwrite: bool = False) -> Summary:
+                  sources: int | None = None, report: bool = True, save_video: bool = False,
+                  workers: int = 0, overwrite: bool = False) -> Summary:
     """Write report.html, the pages of all fakes and, on request, their videos.
 
-    results: what step 5 wrote per fake; failed: items that could not be worked on, here or in step
-    3, with the reason. What is up to date is kept; a page that fails costs only itself and is counted.
+    results: what step 5 wrote per fake; failed: items that could not be worked on, here or in a
+    step before, with the reason; sources: how many the fakes were compared with, if that is known.
+    What is up to date is kept; a page that fails costs only itself and is counted.
     """
     template = Templates()
 
@@ -54,7 +55,7 @@ def write_reports(results: list[dict], roots: Roots, failed: dict[str, str], *,
                          label="step 5, report", workers=workers)
     if report:
         drop_pages(results, roots)
-        write_overview(results, roots, {**failed, **made.failed}, template)
+        write_overview(results, roots, {**failed, **made.failed}, template, sources)
     elif (old := roots.traces / "report.html").is_file():
         log.warning("%s: from an earlier run; run step 5 without --no-report to renew it", old)
     return made
@@ -162,8 +163,8 @@ def digest_of(page: Path) -> str | None:
 
 
 def write_overview(results: list[dict], roots: Roots, failed: dict[str, str],
-                   template: Templates) -> None:
-    """Write report.html."""
+                   template: Templates, sources: int | None) -> None:
+    """Write report.html; arguments as of write_reports()."""
     path = roots.traces / "report.html"
     rows = [row for result in results for row in overview_rows(result, roots, path)]
     before = {result["fake"] for result in results}
@@ -171,7 +172,8 @@ def write_overview(results: list[dict], roots: Roots, failed: dict[str, str],
               for name, reason in failed.items()}
     counts = {name: sum(row["verdict"] == name for row in rows) for name in VERDICTS}
     write_bytes(path, template.render("overview", "0" * 64, rows=rows, counts=counts,
-                                      failed=failed, fakes=len(results)))
+                                      failed=failed, fakes=len(results),
+                                      sources=sources))
 
 
 def overview_rows(result: dict, roots: Roots, path: Path) -> list[dict]:

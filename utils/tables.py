@@ -93,13 +93,16 @@ def write_table(path: Path, kind: type, rows: Iterable) -> None:
     names = [field.name for field in fields(kind)]
     writer.writerow(names)
     for row in rows:
-        writer.writerow([_cell(getattr(row, name)) for name in names])
+        writer.writerow([_cell(name, getattr(row, name)) for name in names])
     write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
-def _cell(value: object) -> object:
+def _cell(name: str, value: object) -> object:
+    """Numbers to six digits; times, which are long in long videos, to the microsecond."""
     if value is None:
         return ""
+    if isinstance(value, float) and name.endswith("_time_s"):
+        return f"{value:.6f}".rstrip("0").rstrip(".")
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
