@@ -21,7 +21,7 @@ if __name__ == "__main__":  # before the imports that take time
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache, partial
@@ -41,12 +41,11 @@ from utils.fake_motion import FakeRoots
 from utils.files import InputError, write_json
 from utils.gone import drop_fakes
 from utils.kept_frames import KeptFrames
-from utils.layout import (FAILED_NAME, VideoRecord, fake_result_path, video_folders,
-                          video_id_of)
+from utils.layout import VideoRecord, fake_result_path, video_folders, video_id_of
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
 from utils.persons import each_person
-from utils.report import write_reports
+from utils.report import missing_sources, write_reports
 from utils.relative_path import relative_path
 from utils.scene_index import indexed_ids, read_ranking
 from utils.sections import in_sections
@@ -63,7 +62,7 @@ if TYPE_CHECKING:  # it imports PyTorch
     from utils.motion_pictures import AngleScorer
 
 SCHEMA = "fpvt-trace-1"  # form of a fake's JSON, described in utils/trace.schema.json
-METHOD = 49  # to be raised when the same input would be traced another way
+METHOD = 50  # to be raised when the same input would be traced another way
 PACKAGES = ("av", "numpy", "opencv-python", "torch")  # whose versions are told with a result
 ALTERNATIVES = 10  # hypotheses written per fake
 STEADIED = "its whole picture moves and was steadied first"  # in the reason of a row
@@ -160,13 +159,11 @@ def main(video_root: Path = Path("./source_data/"),
     traced.failed = {**indexed.failed, **traced.failed}
     roots = Roots(Path(fake_frame_root), Path(fake_mask_root), Path(fake_rect_root),
                   Path(video_root), tools.trace_root)
-    if missing := missing_sources(scene_root, fakes.values()):
-        log.warning("%s: %d sources could not be read and are not compared; a fake made from one "
-                    "of them ends as no_source", Path(scene_root) / FAILED_NAME, len(missing))
-    shown = write_reports(results, roots,
-                          missing | read_failures(fake_frame_root) | traced.failed,
-                          sources=len(indexed_ids(scene_root)), report=report,
-                          save_video=save_video, workers=workers, overwrite=overwrite)
+    failed = (missing_sources(scene_root, fakes.values()) | read_failures(fake_frame_root)
+              | traced.failed)
+    shown = write_reports(results, roots, failed, sources=len(indexed_ids(scene_root)),
+                          report=report, save_video=save_video, workers=workers,
+                          overwrite=overwrite)
     traced.failed |= shown.failed
     keep_failures(tools.trace_root, traced)
     verdicts = Counter(row["verdict"] for result in results for row in result["traces"])
@@ -200,13 +197,6 @@ def needed_sources(fakes: dict[str, VideoRecord], tools: Tools) -> set[str]:
     return needed
 
 
-def missing_sources(scene_root: Path, fakes: Iterable[VideoRecord]) -> dict[str, str]:
-    """Why sources could not be read by the steps before, by name; a fake may have the same."""
-    names = {record.file for record in fakes}  # those that step 4 could not rank
-    return {f"{name} (source)": reason for name, reason in read_failures(scene_root).items()
-            if name not in names}
-
-
 def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                load: Callable[[str], IndexedSource | None]) -> bool:
     """Decide one fake and write its JSON; False when that was done with the same input."""
@@ -228,12 +218,14 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
     picture, mask = (partial(read, fake_id)
                      for read in (tools.fake_roots.picture, tools.fake_roots.mask))
     for find in (lambda: (path := camera_path(picture, mask, record.frames)) and Steadying(path),
-                 lambda: relative_path(picture, record.frames, record.fps,
-                                       answer.places_of(answers), tools.pictures)):
+                 lambda: None if answer.shows_one_picture(answers) else relative_path(
+                     picture, record.frames, record.fps, answer.places_of(answers),
+                     tools.pictures)):
         if answer.needs_no_steadying(answers) or not (other := find()):
             continue
         steady = trace_as_shown(fake_id, record, made_with, load, tools, other)
-        if answer.says_more(answer.rows_of(steady), answer.rows_of(answers)):
+        if (answer.says_more(answer.rows_of(steady), answer.rows_of(answers))
+                and (not other.seen or answer.fits_by_itself(steady))):
             answers, steadying = steady, other
     write_json(fake_result_path(tools.trace_root, fake_id),
                result(record, answers, made_with, steadying and steadying.path))

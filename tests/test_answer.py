@@ -3,12 +3,15 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from utils.answer import (CLEAR_MOTION, STANDS_STILL, SURE_PART, clearly_traced,
+from models.motion import MotionGrid
+from utils.answer import (CLEAR_MOTION, STANDS_STILL, SURE_PART, clearly_traced, fits_by_itself,
                           needs_no_steadying, persons_seen, runs_on, says_more, scene_only,
-                          shows_something_else, tells_more)
+                          shows_one_picture, shows_something_else, tells_more)
 from utils.decision import Hypothesis
+from utils.matching import Alignment, prepare
 from utils.tables import Trace
 from utils.views import FITS_WELL
 
@@ -39,6 +42,34 @@ def test_stretches_that_match_worse_than_one_place_are_chance():
     longer = replace(FIRST, fake_end_frame=49, motion_score=0.5)
     assert not tells_more([longer, replace(second(), fake_start_frame=50)],
                           replace(TRACED, motion_score=0.65))
+
+
+def placed(trace: Trace, own: bool) -> dict:
+    """A stretch at a place whose motion it shows, or that of another time with the place's
+    camera."""
+    rng = np.random.default_rng(0)
+    flow, shift = rng.normal(0, 1, (80, 4, 4, 2)), rng.normal(0, 3, (80, 1, 1, 2))
+    shown = (flow[20:50] if own else flow[50:]) + shift[20:50]
+    source = prepare(MotionGrid((flow + shift).astype(np.float32), np.ones((80, 4, 4), np.float32)))
+    view = SimpleNamespace(grid=MotionGrid(shown.astype(np.float32),
+                                           np.ones((30, 4, 4), np.float32)),
+                           source=SimpleNamespace(motion=source))
+    return {"trace": trace, "best": SimpleNamespace(
+        view=view, alignment=Alignment(1.0, 20 + np.arange(31), 1.0))}
+
+
+def test_what_only_the_steadying_path_makes_fit_does_not_fit_by_itself():
+    theirs, ours = placed(FIRST, own=False), placed(FIRST, own=True)
+    assert fits_by_itself([ours, ours]) and not fits_by_itself([ours, theirs])
+    assert fits_by_itself([ours, theirs | {"trace": replace(FIRST, verdict="ambiguous")}])
+    assert fits_by_itself([{"trace": WHOLE, "best": None}])
+
+
+def test_one_picture_is_told_from_a_calm_head():
+    def with_motion(*pixels: float) -> list[dict]:
+        return [{"evidence": {"movement_px": px}} for px in pixels]
+    assert shows_one_picture(with_motion(0.0, 0.005))
+    assert not shows_one_picture(with_motion(0.0, 0.03))
 
 
 @pytest.mark.parametrize("start", [130, 127, 135])

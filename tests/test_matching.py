@@ -119,6 +119,37 @@ def test_noise_lowers_the_score_and_keeps_the_place():
     assert found.start == START and 0.5 < found.score < 0.95
 
 
+def turned(count: int, seed: int) -> np.ndarray:
+    """[count - 1, CELLS, CELLS, 2], shifts, turns and zooms of the whole picture."""
+    rng = np.random.default_rng(seed)
+    shift, turn = (rng.normal(0, size, (count - 1, 1, 1, 2)) @ (1, 1j) for size in (2.0, 0.5))
+    cells = np.arange(CELLS) - CELLS / 2
+    moved = shift + turn * (cells + 1j * cells[:, None])
+    return np.stack([moved.real, moved.imag], axis=-1).astype(np.float32)
+
+
+def test_own_motion_is_what_a_camera_does_not_make():
+    source = motion(1)
+    fake, place = cut(source, START), Alignment(1.0, START + np.arange(COUNT), 1.0)
+    shaken = MotionGrid(fake.flow + turned(COUNT, 2), fake.weight)
+    assert place_score(shaken, prepare(source), place) < 0.5
+    assert place_score(shaken, prepare(source), place, own=True) > 0.9
+    # a still picture that was made to move as the source's camera does
+    rest, camera = motion(3), turned(FRAMES, 4)
+    source = MotionGrid(camera + 0.5 * rest.flow, rest.weight)
+    still = MotionGrid(camera[START:START + COUNT - 1], rest.weight[START:START + COUNT - 1])
+    assert place_score(still, prepare(source), place) > 0.9
+    assert abs(place_score(still, prepare(source), place, own=True)) < 0.1
+
+
+def test_own_motion_of_nothing_is_no_number_out_of_range():
+    source = motion(1)
+    place = Alignment(1.0, START + np.arange(COUNT), 1.0)
+    still = MotionGrid(np.zeros((COUNT - 1, CELLS, CELLS, 2), np.float32),
+                       np.zeros((COUNT - 1, CELLS, CELLS), np.float32))
+    assert place_score(still, prepare(source), place, own=True) == 0
+
+
 def test_curve_has_one_score_per_start():
     source = motion(0)
     scores = pair_scores(cut(source, START), prepare(source))

@@ -10,10 +10,14 @@ from utils.decision import Hypothesis
 from utils.registration import MIN_INLIERS
 from utils.source_motion import IndexedSource
 from utils.tables import Trace
-from utils.views import FITS_WELL, SAME_RATE, Found
+from utils.views import FITS_WELL, SAME_RATE, Found, own_score
 
 SAME_RUN = 6  # frames by which a stretch may miss where the one before was going
 LESS_DOUBT = 0.5  # share of the doubt in the frames of a fake as it is, that steadying it may leave
+OWN_MOTION = 0.33  # views.own_score() from which on motion fits by more than what steadying did
+ONE_PICTURE_PX = 0.01  # mean displacement, pixels of the person crop, below which all frames show
+# one picture; both were set by hand, on steadied fakes, other takes and stills of 15 clips that are
+# not used for measuring, and on some of three that are
 CLEAR_MOTION = 0.9  # score from which on nobody asks whether the whole picture moves
 STANDS_STILL = 0.7  # picture score from which on it does not
 SURE_PART = 0.8  # least confidence of a stretch that a fake is cut for
@@ -181,6 +185,19 @@ def says_more(steadied: list[Trace], shown: list[Trace]) -> bool:
               for rows in (steadied, shown)]
     likely = all(row.start_frame is not None and row.confidence > LIKELIEST for row in steadied)
     return places[0] > places[1] and (likely or not _frames_of(shown, decision.NO_SOURCE))
+
+
+def shows_one_picture(answers: Sequence[dict]) -> bool:
+    """Whether nothing moves in a fake. A path along which its pictures lie on a source's would be
+    nothing but that source's motion."""
+    return all(one["evidence"]["movement_px"] < ONE_PICTURE_PX for one in answers)
+
+
+def fits_by_itself(answers: Sequence[dict]) -> bool:
+    """Whether the motion of all that is traced fits by more than the path along which a source's
+    pictures steadied it: that gives another take, too, some of the source's motion."""
+    return all(own_score(one["best"]) >= OWN_MOTION for one in answers
+               if one["trace"].verdict == decision.TRACED)
 
 
 def clearly_traced(rows: list[Trace]) -> bool:

@@ -244,23 +244,42 @@ def motion_along(source: SourceMotion, at: np.ndarray) -> MotionGrid:
                       (source.mass[at[1:]] - source.mass[at[:-1]]) / steps)
 
 
-def place_score(fake: MotionGrid, source: SourceMotion, place: Alignment) -> float:
+def place_score(fake: MotionGrid, source: SourceMotion, place: Alignment,
+                own: bool = False) -> float:
     """Score of one place over short and long displacements together, -1 to 1.
 
     Between neighbouring frames a calm head moves less than the flow's error; over LONG_SPAN frames
     it does not, but its start is less sharp. So places are found by the former and judged by both.
-    Parts of the person that were changed count for less, see part_weights().
+    Parts of the person that were changed count for less, see part_weights(). own: only what a
+    motion of the whole picture, shift, turn and zoom, does not explain of either counts.
     """
     fake_total, fake_mass = _sums(fake)
     at, cells = place.at, np.zeros((3, *fake.weight.shape[1:]))
     for span in (1, min(LONG_SPAN, max(1, len(fake) // 2))):
         steps = np.maximum(at[span:] - at[:-span], 1)[:, None, None]
-        f = _signature(fake_total[span:] - fake_total[:-span],
-                       (fake_mass[span:] - fake_mass[:-span]) / span)
-        g = _signature(source.total[at[span:]] - source.total[at[:-span]],
-                       (source.mass[at[span:]] - source.mass[at[:-span]]) / steps)
+        moved = (fake_total[span:] - fake_total[:-span],
+                 source.total[at[span:]] - source.total[at[:-span]])
+        weights = ((fake_mass[span:] - fake_mass[:-span]) / span,
+                   (source.mass[at[span:]] - source.mass[at[:-span]]) / steps)
+        if own:
+            moved = [_beside_similarity(flow, np.sqrt(np.prod(weights, axis=0))) for flow in moved]
+        f, g = map(_signature, moved, weights)
         cells += [_per_cell(a * b, cells.shape[1:]) for a, b in ((f, g), (f, f), (g, g))]
     return float(_cosine(*(part_weights(*cells) * cells).sum(axis=(1, 2))))
+
+
+def _beside_similarity(flow: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """[N, G, G, 2] displacements less those of the similarity that explains most of each grid;
+    weight: [N, G, G], what a cell counts for."""
+    cells = np.arange(flow.shape[1], dtype=np.float64)
+    at = cells + 1j * cells[:, None]
+    moved, total = flow[..., 0] + 1j * flow[..., 1], weight.sum((1, 2), keepdims=True) + 1e-9
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return (weight * values).sum((1, 2), keepdims=True) / total
+    at, moved = at - mean(at), moved - mean(moved)
+    rest = moved - at * mean(at.conj() * moved) / (mean(np.abs(at)**2) + 1e-9)
+    return np.stack([rest.real, rest.imag], axis=-1)
 
 
 def _per_cell(products: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,10 +18,10 @@ import cv2
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from utils.batch import Summary, log, run_batch
+from utils.batch import Summary, log, read_failures, run_batch
 from utils.evidence_pictures import address
 from utils.files import write_bytes
-from utils.layout import result_path
+from utils.layout import FAILED_NAME, VideoRecord, result_path
 from utils.gone import drop_file
 from utils.report_page import MATCH_PICTURES, page_data
 from utils.report_words import VERDICTS, percent, speed, time_code
@@ -59,6 +60,18 @@ def write_reports(results: list[dict], roots: Roots, failed: dict[str, str], *,
     elif (old := roots.traces / "report.html").is_file():
         log.warning("%s: from an earlier run; run step 5 without --no-report to renew it", old)
     return made
+
+
+def missing_sources(scene_root: Path, fakes: Iterable[VideoRecord]) -> dict[str, str]:
+    """Why sources could not be read by the steps before, by name, with a warning; a fake may have
+    the same name."""
+    names = {record.file for record in fakes}  # those that step 4 could not rank
+    missing = {f"{name} (source)": reason for name, reason in read_failures(scene_root).items()
+               if name not in names}
+    if missing:
+        log.warning("%s: %d sources could not be read and are not compared; a fake made from one "
+                    "of them ends as no_source", Path(scene_root) / FAILED_NAME, len(missing))
+    return missing
 
 
 def drop_pages(results: list[dict], roots: Roots) -> None:

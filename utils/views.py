@@ -294,6 +294,12 @@ def agreement_of(found: Found) -> list[list[float | None]]:
     return [[None if np.isnan(cell) else round(float(cell), 3) for cell in row] for row in cells]
 
 
+def own_score(found: Found) -> float:
+    """How well a fake's motion fits a place, -1 to 1, but for what a camera can do: however the
+    whole picture was made to move, rightly or wrongly, that stays the same."""
+    return place_score(found.view.grid, found.view.source.motion, found.alignment, own=True)
+
+
 def explained(found: Found) -> tuple[np.ndarray, np.ndarray]:
     """What a place explains of every pair of the fake's frames, and the energy of its motion there,
     [n] each, in the fake's order."""
