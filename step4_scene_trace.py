@@ -17,7 +17,7 @@ if __name__ == "__main__":  # before the imports that take time
 
 import argparse
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -34,7 +34,8 @@ from utils.embedding_rows import known_states, source_states
 from utils.files import InputError, read_image, write_json
 from utils.geometry import largest_rectangle, person_region
 from utils.gone import drop_fakes
-from utils.layout import VideoRecord, evenly_spaced, fake_result_path, frame_name, video_folders
+from utils.layout import (VideoRecord, evenly_spaced, fake_result_path, frame_name, must_be_there,
+                          video_folders)
 from utils.locks import remove_leftovers
 from utils.registration import Keypoints, Mapping, covered_share, find_keypoints, register
 from utils.scene_index import (SceneEntry, drop_entries, entry_path, is_indexed, read_embeddings,
@@ -72,6 +73,8 @@ def main(fake_back_root: Path = Path("./step3_fake_backs/"),
 
     sources = video_folders(source_back_root, "step 2")
     fakes = video_folders(fake_back_root, "step 3")
+    must_be_there("step 1", source_frame_root)
+    must_be_there("step 3", fake_frame_root)
     network = SceneEmbedder(embedder_model, pick_device(device), embedder)
     faces = per_thread(FaceDetector)
     settings = {"embedder": network.identity, "keypoint_frames": SOURCE_KEYPOINT_FRAMES}
@@ -109,7 +112,7 @@ def index_source(item: tuple[str, VideoRecord], fresh: dict[str, bytes], back_ro
     video_id, record = item
     if video_id in fresh or not overwrite and is_indexed(scene_root, video_id, record, settings):
         return False
-    backs = [read_image(back_root / video_id / frame_name(index)) for index in record.frames]
+    backs = read_backs(back_root / video_id, record.frames)
     chosen = [record.frames[i] for i in evenly_spaced(len(record.frames), SOURCE_KEYPOINT_FRAMES)]
     keypoints = [frame_keypoints(frame_root / video_id / frame_name(index),
                                  backs[record.frames.index(index)], faces()) for index in chosen]
@@ -117,6 +120,15 @@ def index_source(item: tuple[str, VideoRecord], fresh: dict[str, bytes], back_ro
     SceneEntry(video_id, record, embedder.embed(backs), rectangles, chosen,
                [ordinary for ordinary, _ in keypoints]).write(scene_root, settings)
     return True
+
+
+def read_backs(folder: Path, frames: Sequence[int]) -> list[np.ndarray]:
+    """Backgrounds [H, W, 4] of these frames. Raises InputError where a folder has no such ones."""
+    backs = [read_image(folder / frame_name(index)) for index in frames]
+    if any(back.ndim != 3 or back.shape[2] != 4 for back in backs):
+        raise InputError(f"{folder}: whole pictures, not backgrounds; are the folders given as "
+                         "step 2 and step 3 wrote them?")
+    return backs
 
 
 def frame_keypoints(path: Path, background: np.ndarray, detector: FaceDetector,
@@ -177,7 +189,7 @@ def trace_fake(item: tuple[str, VideoRecord], database: EmbeddingIndex,
     if not overwrite and made_with_of(path, scene_root, video_id) == made_with:
         return False
     frames = [record.frames[i] for i in evenly_spaced(len(record.frames), FAKE_FRAMES)]
-    backs = [read_image(back_root / video_id / frame_name(index)) for index in frames]
+    backs = read_backs(back_root / video_id, frames)
     nearest = database.search(embedder.embed(backs), settings["verify"])
     looked_at = evenly_spaced(len(frames), FAKE_KEYPOINT_FRAMES)
     keypoints = {frames[i]: frame_keypoints(frame_root / video_id / frame_name(frames[i]), backs[i],

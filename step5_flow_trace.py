@@ -41,7 +41,8 @@ from utils.fake_motion import FakeRoots
 from utils.files import InputError, write_json
 from utils.gone import drop_fakes
 from utils.kept_frames import KeptFrames
-from utils.layout import VideoRecord, fake_result_path, video_folders, video_id_of
+from utils.layout import (VideoRecord, fake_result_path, must_be_there, video_folders,
+                          video_id_of)
 from utils.locks import remove_leftovers
 from utils.motion_search import CoarseIndex, by_motion_alone
 from utils.persons import each_person
@@ -118,6 +119,7 @@ def main(video_root: Path = Path("./source_data/"),
     if (motion_embedder is None) != (model_path is None):
         raise InputError("--motion-embedder and --model-path belong together; see README, Models")
     fakes = video_folders(fake_frame_root, "step 3")
+    must_be_there("step 3", fake_mask_root, fake_rect_root)
     device = pick_device(device, needed=bool(
         flow != "dis" or segmenter != "selfie" or motion_embedder))
     flows = per_thread(partial(make_flow, flow, raft_weights, device))

@@ -199,7 +199,7 @@ def test_copies_of_one_footage_share_the_probability():
 def test_a_place_of_too_few_frames_is_said_to_be_one():
     chances = np.array([0.995, 0.005])
     assert verdict([PLACE], chances, 7) == "ambiguous" and verdict([PLACE], chances, 8) == "traced"
-    assert "7 frames are too few" in explain("ambiguous", [PLACE], chances, 0, 7)
+    assert "7 frames is too short" in explain("ambiguous", [PLACE], chances, 0, 7)
 
 
 def test_the_less_certain_its_frames_the_less_sure_a_place():

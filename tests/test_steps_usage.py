@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from clips import number_of, numbered_clip
-from project import ROOT, SCRIPT, STEPS, again, files_of, run, stamps, status, traces
+from project import (ROOT, SCRIPT, SHORT, STEPS, TRUTH, again, files_of, run, stamps, status,
+                     traces)
 from utils.files import read_image
 from utils.layout import VideoRecord, evenly_spaced, frame_name
 
@@ -115,10 +116,14 @@ def test_help_does_not_wait_for_pytorch(number):
     (3, ["--begin-frame", "-1"], "--begin-frame"),
     (4, ["--source-back-root", "nowhere"], "run step 2 first"),
     (4, ["--fake-back-root", "nowhere"], "run step 3 first"),
+    (4, ["--fake-frame-root", "nowhere"], "nowhere: no such folder"),
+    (4, ["--source-frame-root", "nowhere"], "nowhere: no such folder"),
     (4, ["--verify", "0"], "--verify"),
     (4, ["--embedder-model", "nowhere.pth"], "nowhere.pth"),
     (5, ["--fake-frame-root", "nowhere"], "run step 3 first"),
     (5, ["--scene-root", "nowhere"], "run step 4 first"),
+    (5, ["--fake-mask-root", "nowhere"], "nowhere: no such folder"),
+    (5, ["--fake-rect-root", "nowhere"], "nowhere: no such folder"),
     (5, ["--top-k", "0"], "--top-k"),
     (5, ["--flow", "raft", "--raft-weights", "nowhere.pth"], "nowhere.pth"),
     (5, ["--raft-weights", "nowhere.pth"], "--flow raft")])
@@ -131,6 +136,22 @@ def test_wrong_input_ends_before_the_work(project, monkeypatch, caplog, number, 
     before = stamps(project[0])
     assert status(number, monkeypatch, *options) == 2
     assert said in caplog.text and stamps(project[0]) == before
+
+
+@pytest.mark.parametrize("number, option", [(1, "--frame-root"), (3, "--frame-root"),
+                                            (4, "--scene-root")])
+def test_an_output_that_cannot_be_written_is_said_once(project, monkeypatch, caplog, number,
+                                                       option):
+    monkeypatch.chdir(project[0])
+    path = next((project[0] / "source_data").glob("*.mp4"))
+    assert status(number, monkeypatch, option, path) == 2
+    assert caplog.text.count("not a folder that may be written") == 1
+
+
+def test_folders_that_were_mixed_up_are_named(own_copy):
+    found = again(4, fake_back_root=Path("step3_fake_frames"), overwrite=True)[4]
+    assert set(found.failed) == {*TRUTH, *SHORT}
+    assert all("not backgrounds" in reason for reason in found.failed.values())
 
 
 @pytest.mark.parametrize("options", [["--unknown"], ["--extract-num", "many"], ["-v", "-q"],

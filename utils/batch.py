@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -65,10 +66,17 @@ def run_batch(items: Iterable[Item], work: Callable[[Item], bool], *, name: Call
     work returns True when it did something and False when the item was complete already; what
     it raises is logged in one line and costs that item only. With `root`, where the items go, an
     item that another process has in hand is put off until that one has finished with it. Raises
-    InputError when workers is negative and DiskFull when there is no room left.
+    InputError when workers is negative or nothing may be written there, and DiskFull when there is
+    no room left.
     """
     if workers < 0:
         raise InputError("--workers must be 0 or more")
+    if root is not None:
+        with suppress(OSError):
+            root.mkdir(parents=True, exist_ok=True)
+        if not root.is_dir() or not os.access(root, os.W_OK | os.X_OK):
+            raise InputError(f"{root}: not a folder that may be written; give another one or "
+                             "change its mode")
     summary, items = Summary(), list(items)
     workers = workers or os.cpu_count() or 1
     # workers fill the cores: libraries that start threads of their own would only get in the way,

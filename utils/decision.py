@@ -238,11 +238,11 @@ def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place:
     """
     best = hypotheses[place]
     chance = 100 * confidence(best, chances[place])
-    percent = "over 99 %" if chance > 99 else f"{chance:.0f} %"
+    percent = ("over 99 %" if chance > 99 else "under 1 %" if chance < 1 else f"{chance:.0f} %")
     match = f"motion matches {best.motion_score:.2f}, {_scene_words(best)}"
     if word == NO_SOURCE:
         return (f"nothing here fits well enough; the nearest is {best.source} "
-                f"({match}; {percent})")
+                f"({match}; it has {percent})")
     if chances[-1] >= 0.5:
         given = (f"the place given has {percent}" if tells_frames(chances, place)
                  else "so no frames are given")
@@ -258,8 +258,8 @@ def explain(word: str, hypotheses: list[Hypothesis], chances: np.ndarray, place:
         return (f"{len(places)} places fit about as well ({percent} for the best, which is given): "
                 + ", ".join(f"{h.source} {h.start}-{h.end}" for h in places))
     if word == AMBIGUOUS and frames < MIN_FRAMES:
-        return (f"{frames} frames are too few to be sure, {MIN_FRAMES} are needed; the best place "
-                f"is given: {match}; {percent}")
+        return (f"a fake of {frames} frame{'s' * (frames > 1)} is too short to be sure, "
+                f"{MIN_FRAMES} are needed; the best place is given: {match}; it has {percent}")
     if word == AMBIGUOUS:
         return f"no place is clear enough ({percent}); the best is given: {match}"
     return f"{match}; {percent} sure of source and frames"

@@ -246,6 +246,13 @@ def video_folders(root: Path, made_by: str) -> dict[str, VideoRecord]:
     return found
 
 
+def must_be_there(made_by: str, *roots: Path) -> None:
+    """Raises InputError, naming the step that writes it, when a folder is missing."""
+    for root in map(Path, roots):
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder; is its name right? {made_by} writes it")
+
+
 @contextlib.contextmanager
 def fresh_folder(folder: Path) -> Iterator[Path]:
     """Make a folder's content anew: it appears under its name only when all is written.
