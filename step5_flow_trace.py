@@ -44,6 +44,7 @@ from utils.kept_frames import KeptFrames
 from utils.layout import (VideoRecord, fake_result_path, must_be_there, video_folders,
                           video_id_of)
 from utils.locks import remove_leftovers
+from utils.memory import give_back
 from utils.motion_search import CoarseIndex, by_motion_alone
 from utils.persons import each_person
 from utils.report import missing_sources, write_reports
@@ -216,6 +217,7 @@ def trace_fake(item: tuple[str, VideoRecord], tools: Tools,
                  "motion_embedder": tools.scorer and tools.scorer.embedder.identity}
     if not tools.overwrite and is_answered(fake_id, tools.trace_root, made_with):
         return False
+    give_back()  # what the fake before took
     answers, steadying = trace_as_shown(fake_id, record, made_with, load, tools), None
     picture, mask = (partial(read, fake_id)
                      for read in (tools.fake_roots.picture, tools.fake_roots.mask))
