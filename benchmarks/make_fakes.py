@@ -4,7 +4,8 @@ Every fake is a stretch of a clip with another person's face, which makes the ex
 one it replaces (or, tier "lipsync", with a re-animated mouth), then one tier of edits. Written are
 `source_data/` (the database), `fake_data/` and `truth.csv`. A share of the clips is left out of the
 database: their fakes have no source in it (clips that show the same footage, --same-footage, are
-left out together).
+left out together). With --other-takes no fake has one: the database has the beginning of every
+clip, and fakes are made of its end.
 """
 
 import argparse
@@ -13,23 +14,24 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from benchmarks import edit_times, edits, face_swap
-from benchmarks.forge import (Clip, Job, Truth, make_fake, read_clip, read_stretch,
-                              without_person, write_truth)
+from benchmarks.forge import (MAX_SIDE, Clip, Job, Truth, make_fake, read_clip, read_stretch,
+                              without_person, write_truth, write_video)
 from utils.batch import Summary, add_common_options, run_batch, run_step
 from utils.files import InputError, write_json
 from utils.layout import find_videos
-from utils.video import VideoError
+from utils.video import VideoError, VideoReader, probe
 
 log = logging.getLogger("fpvt")
 LENGTHS = (25, 40, 60, 90)
 BACKDROP_FRAMES = 60
+TAKE, TAKE_CRF = 0.45, 18  # share of a clip's frames that each of its two takes has; its quality
 BESIDE_ANOTHER = ("pip", "duet", "cutaway")  # tiers that show another video, too
 
 
@@ -112,6 +114,22 @@ def read_clips(video_root: Path, absent: float, seed: int,
     return clips
 
 
+def in_two_takes(video_root: Path, out_root: Path) -> list[Clip]:
+    """Write the beginning of every clip of a folder into the database and its end into `takes/`;
+    returns the clips of these ends, of which the database has nothing."""
+    for video in find_videos(video_root):
+        name, count = Path(video.name).with_suffix(".mp4"), probe(video.path).frames_expected
+        length = max(1, int(TAKE * count))
+        for folder, first in (("source_data", 0), ("takes", count - length)):
+            path = out_root / folder / name
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                wanted = range(first, first + length)
+                write_video(path, (frame.image for frame in VideoReader(
+                    video.path, wanted, MAX_SIDE, 1)), probe(video.path).fps, TAKE_CRF)
+    return [replace(clip, absent=True) for clip in read_clips(out_root / "takes", 0.0, 0)]
+
+
 def _link(source: Path, target: Path) -> None:
     """A hard link, or a copy where links cannot be made."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -125,14 +143,16 @@ def _link(source: Path, target: Path) -> None:
 def main(video_root: Path, out_root: Path, fakes_per_source: int = 4, seed: int = 0,
          tiers: Sequence[str] = tuple(edits.TIERS), lengths: Sequence[int] = LENGTHS,
          absent: float = 0.1, same_footage: Sequence[Sequence[str]] = (),
-         still_donor: bool = False, workers: int = 0, overwrite: bool = False) -> Summary:
+         other_takes: bool = False, still_donor: bool = False, workers: int = 0,
+         overwrite: bool = False) -> Summary:
     """Make the set. Fakes that are there already, made with the same settings, are kept."""
     unknown = set(tiers) - set(edits.TIERS)
     if unknown or not tiers or not lengths or min(lengths) < 1 or not 0 <= absent < 1:
         raise InputError(f"absent is {absent} (0 to below 1), lengths are {list(lengths)} (1 or "
                          f"more), unknown tiers {sorted(unknown)}; known: {', '.join(edits.TIERS)}")
     out_root = Path(out_root)
-    clips = read_clips(Path(video_root), absent, seed, same_footage)
+    clips = (in_two_takes(Path(video_root), out_root) if other_takes
+             else read_clips(Path(video_root), absent, seed, same_footage))
     (out_root / "fake_data").mkdir(parents=True, exist_ok=True)
     for clip in clips:
         if not clip.absent:
@@ -194,6 +214,9 @@ if __name__ == "__main__":
     parser.add_argument("--same-footage", nargs="+", action="append", default=[],
                         metavar="CLIP", help="clips that show the same footage are left out "
                                              "together; once per group")
+    parser.add_argument("--other-takes", action="store_true",
+                        help="have the beginning of every clip in the database, and make fakes of "
+                             "its end: none has its source there, but all have another take of it")
     parser.add_argument("--still-donor", action="store_true",
                         help="paste a face that does not move (default: it makes the "
                              "expressions of the one it replaces, as face swaps do)")

@@ -311,6 +311,21 @@ def test_clips_of_the_same_footage_are_absent_together(clips):
         make_fakes.read_clips(clips, 0.5, 7, [["other.mp4", *names]])
 
 
+def test_other_takes_share_no_frame_with_the_database(clips, tmp_path):
+    made = make_fakes.main(clips, tmp_path, 1, lengths=[10], tiers=["clean"], other_takes=True)
+    assert sorted(made.done) == ["a_fake_00.mp4", "b_fake_00.mp4"]
+    assert all(row["source"] == "" and row["tier"] == "clean-absent"
+               for row in rows_of(tmp_path / "truth.csv"))
+    for name in ("a.mp4", "b.mp4"):
+        first, last = ([read_stamp(frame.image) for frame in VideoReader(tmp_path / folder / name)]
+                       for folder in ("source_data", "takes"))
+        assert len(first) == len(last) == int(make_fakes.TAKE * COUNT)
+        assert first == list(range(len(first)))
+        assert last == list(range(COUNT - len(last), COUNT))
+    again = make_fakes.main(clips, tmp_path, 1, lengths=[10], tiers=["clean"], other_takes=True)
+    assert sorted(again.skipped) == sorted(made.done)
+
+
 def test_wrong_options_are_refused(clips, tmp_path):
     with pytest.raises(InputError, match="unknown tiers"):
         make_fakes.main(clips, tmp_path, tiers=["no such tier"])

@@ -1,8 +1,9 @@
 """How the steps hand data to each other: ids, folders per video, frame names, video.json.
 
-Every step keeps one folder per video, `<root>/<video id>/`, where the id is the video's path
+Steps 1 to 3 keep one folder per video, `<root>/<video id>/`, where the id is the video's path
 under its root without extension. `video.json` in it is written last: a folder whose record
-matches its input and settings is complete; any other is made again.
+matches its input and settings is complete; any other is made again. Steps 4 and 5 keep files that
+are called so.
 
 What is read back may have been damaged or tampered with: it is checked before it is used, a name
 in it never leads out of its root folder, and nothing is unpickled.
