@@ -32,6 +32,7 @@ from utils.confirm import Fake
 from utils.decision import load_coefficients
 from utils.fake_motion import FakeMotion, FakeRoots, measure_fake, measure_window
 from utils.files import GrowingArrays, map_arrays
+from utils.kept_frames import KeptFrames
 from utils.layout import VideoRecord, video_folders
 from utils.scene_index import read_ranking
 from utils.sections import in_sections
@@ -148,7 +149,8 @@ def queries(set_root: Path, work: Path, index: MotionIndex, starts: dict[str, in
 def trace(query: Query, views: list[View], index: MotionIndex) -> list[tuple]:
     """What step 5 says: verdict, frames, rate and mirror of every stretch."""
     made_with = {"candidates": [query.views[0].candidate], "unreadable": []}
-    tools = Tools(None, None, None, index, load_coefficients(), 1, False, False)
+    tools = Tools(None, None, None, index, load_coefficients(), 1, False, False,
+                  pictures=KeptFrames(index.decode))
     fake = Fake(query.record, query.record.frames, query.motion,
                 float(np.abs(query.motion.grid.flow).mean()), None, None)
     answers = trace_stretches(views, fake, made_with, index.read, tools)

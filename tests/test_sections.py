@@ -15,6 +15,7 @@ from utils.answer import rejected_joined
 from utils.coarse_motion import RATES, Way, coarse_source, peaks, scan
 from utils.confirm import Fake
 from utils.decision import load_coefficients
+from utils.kept_frames import KeptFrames
 from utils.matching import sample_offsets
 from utils.sections import MARGIN, MOST_RATE, SECTION, in_sections, merged, overlapping
 from utils.source_motion import stored_grid
@@ -88,7 +89,7 @@ def test_far_rates_reach_as_far(arrays, source, vectors, rate, exhaustive):
 
 def traced(views, fake, index):
     tools = SimpleNamespace(coefficients=load_coefficients(), scorer=None, index=index,
-                            exhaustive=False)
+                            pictures=KeptFrames(index.decode), exhaustive=False)
     record = record_of("fake.mp4", len(fake.grid) + 1)
     return trace_stretches(views, Fake(record, record.frames, fake, 1.0, None, None),
                            {"candidates": [candidate_of()], "unreadable": []}, index.read, tools)
