@@ -13,7 +13,7 @@ from utils.seek import Decoded
 from utils.source_motion import IndexedSource
 from utils.video import Frame
 
-MOST_BYTES = 128 << 20  # per fake: 200 frames of 854 x 480 pixels, 40 of 1920 x 1080
+MOST_BYTES = 96 << 20  # per fake: 150 frames of 854 x 480 pixels, 30 of 1920 x 1080
 
 
 class KeptFrames:
