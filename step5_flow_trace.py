@@ -131,14 +131,19 @@ def main(video_root: Path = Path("./source_data/"),
                   Path(scene_root), Path(trace_root), index,
                   decision.load_coefficients(), top_k, overwrite, exhaustive)
     if motion_embedder:
-        tools = replace(tools, scorer=make_scorer(model_path, device, tools, video_root))
-    needed = needed_sources(fakes, tools)
+        from models.motion_resnet import ResNetMotionEmbedder  # PyTorch takes a second
+        from utils.motion_pictures import AngleScorer
+
+        embedder = ResNetMotionEmbedder(model_path, device)
+        tools = replace(tools, scorer=AngleScorer(embedder, tools.fake_roots, Path(video_root),
+                                                  flows, segmenters))
+    needed, sources = needed_sources(fakes, tools), indexed_ids(scene_root)
     if index_all:
-        needed |= set(indexed_ids(scene_root))
+        needed |= set(sources)
     if not needed:
         raise InputError(f"{scene_root}: no ranking in it; run step 4 first")
     remove_leftovers(tools.trace_root)
-    index.drop_all_but(indexed_ids(tools.scene_root))
+    index.drop_all_but(sources)
     drop_fakes(tools.trace_root, fakes)
     indexed = run_batch(sorted(needed), index.add, name=str, label="step 5, source motion",
                         workers=workers, root=index.root)
@@ -164,9 +169,8 @@ def main(video_root: Path = Path("./source_data/"),
                   Path(video_root), tools.trace_root)
     failed = (missing_sources(scene_root, fakes.values()) | read_failures(fake_frame_root)
               | traced.failed)
-    shown = write_reports(results, roots, failed, sources=len(indexed_ids(scene_root)),
-                          report=report, save_video=save_video, workers=workers,
-                          overwrite=overwrite)
+    shown = write_reports(results, roots, failed, sources=len(sources), report=report,
+                          save_video=save_video, workers=workers, overwrite=overwrite)
     traced.failed |= shown.failed
     keep_failures(tools.trace_root, traced)
     verdicts = Counter(row["verdict"] for result in results for row in result["traces"])
@@ -175,15 +179,6 @@ def main(video_root: Path = Path("./source_data/"),
     if report:
         log.info("to be opened in a browser: %s", tools.trace_root / "report.html")
     return traced
-
-
-def make_scorer(model_path: Path, device: str, tools: Tools, video_root: Path) -> "AngleScorer":
-    """The ResNet-50 of the original method. Raises ModelFileError when its weights do not fit."""
-    from models.motion_resnet import ResNetMotionEmbedder  # PyTorch takes a second
-    from utils.motion_pictures import AngleScorer
-
-    return AngleScorer(ResNetMotionEmbedder(model_path, device), tools.fake_roots,
-                       Path(video_root), tools.index.flow, tools.index.segmenter)
 
 
 def candidates_of(fake_id: str, tools: Tools) -> list[dict]:

@@ -151,7 +151,7 @@ def keep_failures(root: Path, summary: Summary, partly: bool = False,
     """
     path, known = Path(root) / FAILED_NAME, read_failures(root)
     others = set(known) - {*summary.done, *summary.skipped} if partly else ()
-    failed = dict(sorted(({**before} | {name: known[name] for name in others}
+    failed = dict(sorted((dict(before) | {name: known[name] for name in others}
                           | summary.failed).items()))
     if not failed:
         path.unlink(missing_ok=True)
